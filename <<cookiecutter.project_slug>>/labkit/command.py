@@ -1,0 +1,171 @@
+"""A typed, documented function as a command-line program.
+
+The function's signature and docstring are all there is to say: defopt makes options of its keyword-only parameters and
+positional arguments of the others. What a user gets wrong is answered in one sentence with exit code 2.
+"""
+
+import contextlib
+import difflib
+import functools
+import inspect
+import io
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 75
+"""Interrupted, with a checkpoint: run me again (``EX_TEMPFAIL``)."""
+
+NOT_GIVEN: Final = object()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class UsageError(Exception):
+    """A user's input cannot be used; the message is one sentence that says what would be right."""
+
+
+class Command(Generic[P, R]):
+    """A function that can also be run from the command line, through :meth:`main`."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself."""
+        return self.function(*args, **kwargs)
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run the function with a command line.
+
+        :param argv: The words of the command line without the program's name; ``sys.argv[1:]`` by default.
+        :return: The exit code: what the function returned if that is an integer, else 0; 2 for bad input.
+        """
+        try:
+            arguments = parse(self.function, argv, program=program_name(self.function))
+            result: object = self.function(**arguments)
+        except UsageError as error:
+            return report_usage_error(program_name(self.function), error)
+        return result if isinstance(result, int) else EXIT_DONE
+
+
+def command(function: Callable[P, R]) -> Command[P, R]:
+    """Make a function runnable from the command line: ``function.main()``.
+
+    :param function: Typed parameters, and a docstring that describes them in reStructuredText fields.
+    :return: The function, callable as before, with a ``main`` for console scripts.
+    """
+    return Command(function)
+
+
+def program_name(function: Callable[..., object]) -> str:
+    """Return the name of the command that runs a function: ``data_verify`` is ``data-verify``."""
+    return function.__name__.replace("_", "-")
+
+
+def report_usage_error(program: str, error: UsageError) -> int:
+    """Print the sentence of a usage error and return its exit code."""
+    print(f"{program}: {error}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def parse(
+    function: Callable[..., object], argv: Sequence[str] | None = None, *, program: str | None = None
+) -> dict[str, Any]:
+    """Parse a command line for a function.
+
+    Only what was given is returned, so that a caller can tell a given value from a default. Types with a class method
+    ``parse(text)`` are read through it.
+
+    :param function: The function to be called.
+    :param argv: The words of the command line; ``sys.argv[1:]`` by default.
+    :param program: The name to show.
+    :return: The arguments that were given, by the function's parameter names.
+    :raises UsageError: If the command line does not fit the function.
+    """
+    import defopt
+
+    program = program or program_name(function)
+    words = list(sys.argv[1:] if argv is None else argv)
+    signature = inspect.signature(function)
+    hints = typing.get_type_hints(function)
+    words = [_with_hyphens(word) for word in words]
+    asked_for_help = bool({"-h", "--help"} & set(words))
+    # Help shows the true defaults; parsing hides them, so that what is missing afterwards was not given.
+    target = function if asked_for_help else _without_defaults(function, signature, hints)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            call = defopt.bind(
+                target,
+                argv=words,
+                short={},
+                parsers=_find_parsers(hints.values()),
+                argparse_kwargs={"prog": program, "allow_abbrev": False},
+                version=False,
+            )
+    except SystemExit as error:
+        if not error.code:
+            raise
+        message = messages.getvalue().rpartition("error: ")[2].strip()
+        raise UsageError(_explain(message, signature, program)) from None
+    call = getattr(call, "__wrapped__", call)
+    bound = signature.bind_partial(*call.args, **call.keywords)
+    return {name: value for name, value in bound.arguments.items() if value is not NOT_GIVEN}
+
+
+def _with_hyphens(word: str) -> str:
+    """Accept ``--learning_rate`` for ``--learning-rate``: sessions and ``mlflow run`` know parameters by that name."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _without_defaults(
+    function: Callable[..., object], signature: inspect.Signature, hints: dict[str, Any]
+) -> Callable[..., object]:
+    stand_in = types.FunctionType((lambda: None).__code__, getattr(function, "__globals__", {}), function.__name__)
+    parameters = [
+        parameter
+        if parameter.default is parameter.empty
+        else parameter.replace(default=NOT_GIVEN)
+        for parameter in signature.parameters.values()
+    ]
+    stand_in.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    stand_in.__annotations__ = hints
+    stand_in.__doc__ = function.__doc__
+    return stand_in
+
+
+def _find_parsers(hints: Iterable[Any]) -> dict[type, Callable[[str], Any]]:
+    """Collect ``parse`` of every annotated type, also where it stands in a union or a container."""
+    parsers: dict[type, Callable[[str], Any]] = {}
+    for hint in hints:
+        parse_text = getattr(hint, "parse", None)
+        if isinstance(hint, type) and callable(parse_text):
+            parsers[hint] = parse_text
+        parsers |= _find_parsers(typing.get_args(hint))
+    return parsers
+
+
+def _explain(message: str, signature: inspect.Signature, program: str) -> str:
+    """Make one sentence of what argparse says."""
+    options = ["--" + name.replace("_", "-") for name in signature.parameters]
+    if unknown := re.match(r"unrecognized arguments: (\S+)", message):
+        word = unknown[1].partition("=")[0]
+        similar = difflib.get_close_matches(word, options, n=1)
+        hint = f"did you mean {similar[0]}? " if similar else ""
+        return f"there is no option {word}: {hint}`{program} --help` lists all."
+    if wrong := re.match(r"argument (\S+): invalid (.+?) value: (.*)", message, re.DOTALL):
+        return f"{wrong[1]} takes a value of type {wrong[2]}, not {wrong[3]}."
+    message = message.removeprefix("argument ").replace("choose from", "choose one of")
+    return f"{message}; see `{program} --help`."

@@ -1,0 +1,128 @@
+"""Every environment variable that Labkit reads, in one frozen record."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from labkit.command import UsageError
+
+WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What the surroundings say: where things are, and who may reach them. Secrets stay out of its ``repr``."""
+
+    project_path: Path
+    """The project's root: the nearest folder upwards that holds an ``MLproject`` file, else the working directory."""
+    runs_path: Path
+    """``RUNS_PATH``: a folder for each run's checkpoints, logs and unsent metrics; ``runs`` in the project by default."""
+    mlflow_tracking_uri: str
+    """``MLFLOW_TRACKING_URI``: an SQLite file in the project by default."""
+    mlflow_tracking_username: str | None = None
+    mlflow_tracking_password: str | None = field(default=None, repr=False)
+    mlflow_run_id: str | None = None
+    """``MLFLOW_RUN_ID``: the run that ``mlflow run`` made before it called the entry point."""
+    data_path: Path | None = None
+    """``DATA_PATH``: a cache that machines share."""
+    data_ephemeral_path: Path | None = None
+    """``DATA_EPHEMERAL_PATH``: a cache on this machine's own disk."""
+    s3_endpoint_url: str | None = None
+    s3_verify: bool | str = True
+    """``S3_VERIFY``: whether certificates are checked, or the path of the certificates to check against."""
+    aws_access_key_id: str | None = field(default=None, repr=False)
+    aws_secret_access_key: str | None = field(default=None, repr=False)
+    aws_session_token: str | None = field(default=None, repr=False)
+    slack_url: str | None = field(default=None, repr=False)
+    slack_user: str | None = None
+    development_mode: bool = False
+    training_image: str | None = None
+    docker_url: str | None = None
+    default_slurm_account: str | None = None
+    proxy_url: str | None = field(default=None, repr=False)
+    job_id: str | None = None
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str] = os.environ, directory: Path | None = None) -> Self:
+        """Read the environment.
+
+        :param variables: Names and values; an empty value counts as absent.
+        :param directory: Where to look for the project; the working directory by default.
+        :return: The record.
+        :raises UsageError: If a value cannot be understood.
+        """
+        values = {name: value for name, value in variables.items() if value}
+        project = find_project(directory or Path.cwd())
+
+        def path(name: str) -> Path | None:
+            return Path(values[name]).expanduser() if name in values else None
+
+        return cls(
+            project_path=project,
+            runs_path=(path("RUNS_PATH") or project / "runs").absolute(),
+            mlflow_tracking_uri=values.get("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}"),
+            mlflow_tracking_username=values.get("MLFLOW_TRACKING_USERNAME"),
+            mlflow_tracking_password=values.get("MLFLOW_TRACKING_PASSWORD"),
+            mlflow_run_id=values.get("MLFLOW_RUN_ID"),
+            data_path=path("DATA_PATH"),
+            data_ephemeral_path=path("DATA_EPHEMERAL_PATH"),
+            s3_endpoint_url=values.get("S3_ENDPOINT_URL") or values.get("AWS_ENDPOINT_URL"),
+            s3_verify=_read_verification(values.get("S3_VERIFY", "true")),
+            aws_access_key_id=values.get("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=values.get("AWS_SECRET_ACCESS_KEY"),
+            aws_session_token=values.get("AWS_SESSION_TOKEN"),
+            slack_url=values.get("SLACK_URL"),
+            slack_user=values.get("SLACK_USER"),
+            development_mode=_read_boolean("DEVELOPMENT_MODE", values.get("DEVELOPMENT_MODE", "false")),
+            training_image=values.get("TRAINING_IMAGE"),
+            docker_url=values.get("DOCKER_URL"),
+            default_slurm_account=values.get("DEFAULT_SLURM_ACCOUNT"),
+            proxy_url=values.get("PROXY_URL"),
+            job_id=values.get("JOB_ID"),
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the values that no log, tag, parameter or message may show."""
+        candidates = (
+            self.mlflow_tracking_password,
+            self.aws_access_key_id,
+            self.aws_secret_access_key,
+            self.aws_session_token,
+            self.slack_url,
+            self.proxy_url,
+        )
+        return tuple(value for value in candidates if value)
+
+
+def find_project(directory: Path) -> Path:
+    """Find the root of the project that a directory belongs to.
+
+    :param directory: Where to begin.
+    :return: The nearest folder upwards with an ``MLproject`` file, or the directory itself.
+    """
+    directory = directory.absolute()
+    for folder in (directory, *directory.parents):
+        if (folder / "MLproject").is_file():
+            return folder
+    return directory
+
+
+def _read_boolean(name: str, value: str) -> bool:
+    word = value.strip().lower()
+    if word in WORDS_FOR_TRUE:
+        return True
+    if word in WORDS_FOR_FALSE:
+        return False
+    raise UsageError(f"The variable {name} is '{value}': write 'true' or 'false'.")
+
+
+def _read_verification(value: str) -> bool | str:
+    """Read ``S3_VERIFY``: a word for yes or no, else the path of a certificate bundle."""
+    if value.strip().lower() in WORDS_FOR_TRUE | WORDS_FOR_FALSE:
+        return _read_boolean("S3_VERIFY", value)
+    if not Path(value).expanduser().exists():
+        raise UsageError(f"The variable S3_VERIFY is '{value}': write 'true', 'false' or the path of a certificate file.")
+    return str(Path(value).expanduser())
