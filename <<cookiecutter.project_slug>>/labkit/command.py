@@ -51,7 +51,7 @@ class Command(Generic[P, R]):
         """
         try:
             arguments = parse(self.function, argv, program=program_name(self.function))
-            result: object = self.function(**arguments)
+            result: object = functools.partial(self.function, **arguments)()
         except UsageError as error:
             return report_usage_error(program_name(self.function), error)
         return result if isinstance(result, int) else EXIT_DONE
@@ -117,7 +117,7 @@ def parse(
             raise
         message = messages.getvalue().rpartition("error: ")[2].strip()
         raise UsageError(_explain(message, signature, program)) from None
-    call = getattr(call, "__wrapped__", call)
+    call = typing.cast("functools.partial[object]", getattr(call, "__wrapped__", call))
     bound = signature.bind_partial(*call.args, **call.keywords)
     return {name: value for name, value in bound.arguments.items() if value is not NOT_GIVEN}
 
@@ -135,12 +135,10 @@ def _without_defaults(
 ) -> Callable[..., object]:
     stand_in = types.FunctionType((lambda: None).__code__, getattr(function, "__globals__", {}), function.__name__)
     parameters = [
-        parameter
-        if parameter.default is parameter.empty
-        else parameter.replace(default=NOT_GIVEN)
+        parameter if parameter.default is parameter.empty else parameter.replace(default=NOT_GIVEN)
         for parameter in signature.parameters.values()
     ]
-    stand_in.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    stand_in.__signature__ = signature.replace(parameters=parameters)
     stand_in.__annotations__ = hints
     stand_in.__doc__ = function.__doc__
     return stand_in

@@ -19,7 +19,7 @@ class Environment:
     project_path: Path
     """The project's root: the nearest folder upwards that holds an ``MLproject`` file, else the working directory."""
     runs_path: Path
-    """``RUNS_PATH``: a folder for each run's checkpoints, logs and unsent metrics; ``runs`` in the project by default."""
+    """``RUNS_PATH``: where each run keeps checkpoints, logs and unsent metrics; ``runs`` in the project by default."""
     mlflow_tracking_uri: str
     """``MLFLOW_TRACKING_URI``: an SQLite file in the project by default."""
     mlflow_tracking_username: str | None = None
@@ -124,5 +124,7 @@ def _read_verification(value: str) -> bool | str:
     if value.strip().lower() in WORDS_FOR_TRUE | WORDS_FOR_FALSE:
         return _read_boolean("S3_VERIFY", value)
     if not Path(value).expanduser().exists():
-        raise UsageError(f"The variable S3_VERIFY is '{value}': write 'true', 'false' or the path of a certificate file.")
+        raise UsageError(
+            f"The variable S3_VERIFY is '{value}': write 'true', 'false' or the path of a certificate file."
+        )
     return str(Path(value).expanduser())
