@@ -291,8 +291,8 @@ def install_torch(build: str, version: str) -> str:
 def install_project(python: str) -> None:
     """Install the project itself, in place, so that a change of its code takes effect at once.
 
-    Its build backend makes the wheel (PEP 660), and uv installs it; the commands that `poetry install` writes do not start where
-    the path of the project has a space in it.
+    Its build backend makes the wheel (PEP 660), and uv installs it; the commands that `poetry install` writes do not
+    start where the path of the project has a space in it.
 
     :param python: The option that names the environment.
     :raises subprocess.CalledProcessError: It could not be built.
