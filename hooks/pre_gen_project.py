@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-FOLDERS = frozenset({"benchmarks", "build", "data", "deploy", "dist", "docker", "docs", "make", "runs", "sessions", "test", "tests"})
+FOLDERS = "benchmarks build data deploy dist docker docs make mlartifacts mlruns runs sessions test tests"
 LONGEST_NAME = 100
 
 FORMS = {
@@ -130,15 +130,16 @@ def broken_package_rules(package: str, import_names: Collection[str]) -> Iterato
         yield f"the bench of every project has that name, choose another, {example}"
     if name in import_names:
         yield f"a dependency of the project is imported by that name, choose another, {example}"
-    if name in FOLDERS:
+    if name in FOLDERS.split():
         yield f"the project has a folder of that name, choose another, {example}"
 
 
 def main() -> int:
     """Check the answers and the folder of the project that is about to be written, which is the current one."""
     answers = json.loads(r"""<< cookiecutter | jsonify >>""")
-    locked = json.loads(r"""<< locked_names() | jsonify >>""")
-    found = refusals(answers, distributions=locked["distributions"], import_names=locked["import_names"])
+    distributions = json.loads(r"""<< "distributions" | locked | jsonify >>""")
+    import_names = json.loads(r"""<< "import_names" | locked | jsonify >>""")
+    found = refusals(answers, distributions=distributions, import_names=import_names)
     if any(Path.cwd().iterdir()):
         slug = answers["project_slug"]
         found.setdefault(

@@ -377,7 +377,7 @@ def describe(build: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command: `init`, `install` (looks at every package again), or `poetry` with arguments of its own.
+    """Run one command: `init`, `install` (looks at every package again), `tools` (no more than those), or `poetry`.
 
     :param arguments: The command's name and arguments.
     :return: The exit code.
@@ -385,6 +385,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         set_up_tools()
         match list(arguments):
+            case ["tools"]:
+                pass
             case ["init"]:
                 install(is_forced=False)
             case ["install"]:
@@ -392,7 +394,7 @@ def main(arguments: Sequence[str]) -> int:
             case ["poetry", *poetry_arguments]:
                 run_poetry(*poetry_arguments)
             case _:
-                print("Usage: environment.py init | install | poetry ARGUMENTS", file=sys.stderr)
+                print("Usage: environment.py init | install | tools | poetry ARGUMENTS", file=sys.stderr)
                 return 2
     except SetupError as error:
         print(error, file=sys.stderr)

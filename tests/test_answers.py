@@ -1,0 +1,1 @@
+"""Answers come out as they were typed, or are refused."""
