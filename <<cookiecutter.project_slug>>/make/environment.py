@@ -343,7 +343,7 @@ def install(*, is_forced: bool) -> None:
     stamp = read_stamp(ENVIRONMENT)
     optional_groups = os.environ.get("WITH", "").split()
     requested = os.environ.get("TORCH", "")
-    build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated="CI" in os.environ)
+    build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated=bool(os.environ.get("CI")))
     files = [PROJECT / "pyproject.toml", PROJECT / "poetry.lock"]
     if not files[1].exists():
         message = "There is no poetry.lock. Restore it with: git checkout poetry.lock"
