@@ -52,9 +52,7 @@ class LabkitExtension(Extension):
         }
         environment.filters.update(filters)
 
-    def preprocess(  # pyright: ignore[reportImplicitOverride] - `override` came with Python 3.12
-        self, source: str, name: str | None, filename: str | None = None
-    ) -> str:
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Keep cookiecutter from rendering answers: one given by option or file is a default, and those are templates.
 
         Answers come without a name and before the loader of the project's files is set, as do the defaults of

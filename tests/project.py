@@ -41,7 +41,7 @@ def run(
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment() | (variables or {}),
+        env=environment() | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -89,7 +89,14 @@ class Project:
         for program in (ENVIRONMENT / "bin").iterdir():
             if not (own / "bin" / program.name).exists():
                 (own / "bin" / program.name).symlink_to(program)
-        run(TOOLS / "poetry", "install", "--only-root", "--quiet", folder=self.folder, variables={"VIRTUAL_ENV": str(own)})
+        run(
+            TOOLS / "poetry",
+            "install",
+            "--only-root",
+            "--quiet",
+            folder=self.folder,
+            variables={"VIRTUAL_ENV": str(own)},
+        )
 
 
 def render(output: Path, answers: Mapping[str, str], *, template: Path = TEMPLATE) -> Project:
