@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from labkit.data.loading import Loader
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
 from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, link, path_of, read, write
@@ -45,7 +46,9 @@ class Checkpointing(Checkpoint):
     def __init__(
         self,
         run: Run,
+        loader: Loader,
         *,
+        steps: int,
         every: Duration,
         monitor: str,
         mode: Literal["min", "max"],
@@ -54,12 +57,16 @@ class Checkpointing(Checkpoint):
         """Decide when.
 
         :param run: The run that the checkpoints are of.
+        :param loader: The batches to learn from, whose place is kept.
+        :param steps: The optimiser steps of the whole training.
         :param every: How often, beside the ends of epochs and the arrival of signals.
         :param monitor: The metric by which a checkpoint is the best.
         :param mode: Whether the best is the smallest or the largest.
         :param batches_per_validation: Every so many batches comes a validation; None where epochs are followed by one.
         """
         self.run = run
+        self.loader = loader
+        self.steps = steps
         self.every = every
         self.monitor = monitor
         self.mode = mode
@@ -88,7 +95,7 @@ class Checkpointing(Checkpoint):
         self._step = trainer.global_step
         if not (self.run.signals.requested or self._is_due()):
             return
-        last_of_epoch = batch_idx + 1 >= trainer.num_training_batches or self._step == trainer.max_steps
+        last_of_epoch = batch_idx + 1 >= trainer.num_training_batches or self._step == self.steps
         interval = self.batches_per_validation
         if last_of_epoch or (interval and trainer.fit_loop.total_batch_idx % interval == interval - 1):
             return
@@ -115,7 +122,7 @@ class Checkpointing(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint at the end of an epoch."""
         del pl_module
-        is_end = trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
+        is_end = trainer.global_step == self.steps
         skipped = self.every.unit == "epochs" and (trainer.current_epoch + 1) % self.every.amount
         if is_end or trainer.should_stop or self.run.signals.requested or not skipped:
             self._save_last(trainer)
@@ -128,14 +135,17 @@ class Checkpointing(Checkpoint):
         self.run.signals.resume()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the states of the random streams."""
+        """Keep the states of the random streams and the place in the data."""
         del trainer, pl_module
         checkpoint["generators"] = capture_generators()
+        checkpoint["loader"] = self.loader.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the states of the random streams; they are put back when all else is ready."""
+        """Take the place in the data, and the random streams' states, which are put back when all else is ready."""
         del trainer, pl_module
         self._generators = checkpoint["generators"]
+        # Lightning would do this too, but not after the end of an epoch.
+        self.loader.load_state_dict(checkpoint["loader"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far."""
