@@ -14,8 +14,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from project import TEMPLATE, Project, environment, run
 
-TEMPLATE = Path(__file__).parent.parent / "<<cookiecutter.project_slug>>"
+SOURCE = TEMPLATE / "<<cookiecutter.project_slug>>"
 
 PYPROJECT = """
 [project]
@@ -78,23 +79,21 @@ def write_wheel(index: Path, name: str, version: str) -> str:
 
 
 @dataclass(frozen=True)
-class Project:
-    """A generated project with a small lock, and the indices that hold its packages."""
+class SmallProject:
+    """A project with a small lock, and the indices that hold its packages."""
 
     path: Path
     index: Path
     cpu_index: Path
 
-    def environment(self, variables: dict[str, str]) -> dict[str, str]:
+    @property
+    def variables(self) -> dict[str, str]:
         """Name the project's own index as a user does, in pip's settings; keep uv off the network."""
-        outer = {name: os.environ[name] for name in ("HOME", "PATH", "LANG") if name in os.environ}
-        pip = {"PIP_INDEX_URL": self.index.as_uri(), "PIP_CONFIG_FILE": os.devnull, "PYTHON": sys.executable}
-        return outer | pip | {"UV_OFFLINE": "1"} | variables
+        pip = {"PIP_INDEX_URL": self.index.as_uri(), "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+        return pip | {"UV_OFFLINE": "1", "PYTHON": sys.executable, "CI": ""}
 
     def make(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["make", *arguments], cwd=self.path, env=self.environment(variables), capture_output=True, text=True, check=False
-        )
+        return run("make", *arguments, folder=self.path, variables=self.variables | variables, check=False)
 
     def installed(self) -> dict[str, str]:
         (folder,) = self.path.glob(".venv/lib/python3*/site-packages")
@@ -108,46 +107,44 @@ class Project:
             digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
             lines = [
                 "[[package]]",
-                f'name = "{name}"\nversion = "{version}"\ndescription = ""\noptional = {str(group == "server").lower()}',
-                f'python-versions = "*"\ngroups = ["{group}"]',
+                f'name = "{name}"\nversion = "{version}"\ngroups = ["{group}"]',
+                f'description = ""\npython-versions = "*"\noptional = {str(group == "server").lower()}',
                 f'files = [{{file = "{wheel.name}", hash = "sha256:{digest}"}}]',
                 f'[package.dependencies]\n{required} = "*"' if required else "",
             ]
             if not names or name in names:
                 packages.append("\n".join(lines))
-        poetry = "import sys; from poetry.factory import Factory; print(Factory().create_poetry(sys.argv[1]).locker._get_content_hash())"
-        content = subprocess.run(
-            [self.path / ".tools" / "bin" / "python", "-c", poetry, self.path], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        poetry = "from poetry.factory import Factory\nprint(Factory().create_poetry().locker._get_content_hash())"
+        content = run(self.path / ".tools/bin/python", "-c", poetry, folder=self.path).stdout.strip()
         metadata = f'[metadata]\nlock-version = "2.1"\npython-versions = ">=3.11,<3.14"\ncontent-hash = "{content}"\n'
         (self.path / "poetry.lock").write_text("\n\n".join([*packages, metadata]))
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder, with a space in its name, in which the tools are set up once."""
+    """Set the tools up once, in a folder with a space in its name."""
     path = tmp_path_factory.mktemp("environment") / "my project"
     path.mkdir()
-    shutil.copytree(TEMPLATE / "make", path / "make")
+    shutil.copytree(SOURCE / "make", path / "make")
     (path / "pyproject.toml").write_text(PYPROJECT)
     (path / ".python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-    subprocess.run([sys.executable, "make/environment.py", "poetry", "--version"], cwd=path, check=True)
+    run(sys.executable, "make/environment.py", "tools", folder=path)
     return path
 
 
 @pytest.fixture
-def project(folder: Path, tmp_path: Path) -> Iterator[Project]:
+def small(folder: Path, tmp_path: Path) -> Iterator[SmallProject]:
     index, cpu_index = tmp_path / "index", tmp_path / "cpu index"
     for name, version, _, _ in LOCKED:
         write_wheel(index, name, version)
     write_wheel(cpu_index, "torch", "9.9.9+cpu")
-    shutil.copy(TEMPLATE / "Makefile", folder)
+    shutil.copy(SOURCE / "Makefile", folder)
     (folder / "pyproject.toml").write_text(PYPROJECT)
     (folder / "demo_study").mkdir(exist_ok=True)
     (folder / "demo_study" / "__init__.py").write_text("import sys\n\ndef train():\n    print(sys.argv[1:])\n")
-    project = Project(folder, index, cpu_index)
-    project.write_lock()
-    yield project
+    small = SmallProject(folder, index, cpu_index)
+    small.write_lock()
+    yield small
     shutil.rmtree(folder / ".venv", ignore_errors=True)
 
 
@@ -155,70 +152,70 @@ def assert_success(result: subprocess.CompletedProcess[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_init_installs_exactly_what_is_locked(project: Project) -> None:
-    assert_success(project.make("init"))
-    assert project.installed() == AS_LOCKED
+def test_init_installs_exactly_what_is_locked(small: SmallProject) -> None:
+    assert_success(small.make("init"))
+    assert small.installed() == AS_LOCKED
 
 
-def test_the_commands_of_the_project_take_their_arguments_from_ARGS(project: Project) -> None:
-    assert_success(project.make("init"))
-    result = project.make("train", "ARGS=--note 'two words' -x 1")
+def test_a_command_gets_its_arguments_as_they_were_written(small: SmallProject) -> None:
+    assert_success(small.make("init"))
+    result = small.make("train", "ARGS=--note 'two words' -x 1")
     assert result.stdout == "['--note', 'two words', '-x', '1']\n"
 
 
-def test_an_environment_without_cuda_holds_no_cuda_package(project: Project) -> None:
-    assert_success(project.make("init", "TORCH=cpu", f"TORCH_INDEX={project.cpu_index.as_uri()}"))
-    assert project.installed() == WITHOUT_CUDA
+def test_an_environment_without_cuda_holds_no_cuda_package(small: SmallProject) -> None:
+    assert_success(small.make("init", "TORCH=cpu", f"TORCH_INDEX={small.cpu_index.as_uri()}"))
+    assert small.installed() == WITHOUT_CUDA
 
 
-def test_the_build_of_pytorch_can_be_changed_and_changed_back(project: Project) -> None:
-    cpu = ["TORCH=cpu", f"TORCH_INDEX={project.cpu_index.as_uri()}"]
+def test_the_build_of_pytorch_can_be_changed_and_changed_back(small: SmallProject) -> None:
+    cpu = ["TORCH=cpu", f"TORCH_INDEX={small.cpu_index.as_uri()}"]
     held = list[dict[str, str]]()
     for choice in [cpu, ["TORCH=cuda"], cpu]:
-        assert_success(project.make("init", *choice))
-        held.append(project.installed())
+        assert_success(small.make("init", *choice))
+        held.append(small.installed())
     assert held == [WITHOUT_CUDA, AS_LOCKED, WITHOUT_CUDA]
 
 
-def test_a_choice_is_kept_and_what_is_no_longer_locked_goes(project: Project) -> None:
-    assert_success(project.make("init", "TORCH=cpu", f"TORCH_INDEX={project.cpu_index.as_uri()}"))
-    project.write_lock(["torch", "torchmetrics", "nvidia-stand-in"])
-    assert_success(project.make("init"))
-    assert project.installed() == {name: WITHOUT_CUDA[name] for name in ("demo-study", "torch", "torchmetrics")}
+def test_a_choice_is_kept_and_what_is_no_longer_locked_goes(small: SmallProject) -> None:
+    assert_success(small.make("init", "TORCH=cpu", f"TORCH_INDEX={small.cpu_index.as_uri()}"))
+    small.write_lock(["torch", "torchmetrics", "nvidia-stand-in"])
+    assert_success(small.make("init"))
+    assert small.installed() == {name: WITHOUT_CUDA[name] for name in ("demo-study", "torch", "torchmetrics")}
 
 
-def test_the_cpu_build_is_taken_from_the_usual_index_where_that_has_it(project: Project) -> None:
-    write_wheel(project.index, "torch", "9.9.9+cpu")
-    assert_success(project.make("init", "TORCH=cpu"))
-    assert project.installed() == WITHOUT_CUDA
+def test_the_cpu_build_is_taken_from_the_usual_index_where_that_has_it(small: SmallProject) -> None:
+    write_wheel(small.index, "torch", "9.9.9+cpu")
+    assert_success(small.make("init", "TORCH=cpu"))
+    assert small.installed() == WITHOUT_CUDA
 
 
-def test_continuous_integration_takes_the_cpu_build_where_there_is_one(project: Project) -> None:
-    result = project.make("init", CI="true", TORCH_INDEX=project.cpu_index.as_uri())
+def test_continuous_integration_takes_the_cpu_build_where_there_is_one(small: SmallProject) -> None:
+    result = small.make("init", CI="true", TORCH_INDEX=small.cpu_index.as_uri())
     assert_success(result)
-    assert project.installed() == WITHOUT_CUDA
+    assert small.installed() == WITHOUT_CUDA
 
 
-def test_continuous_integration_takes_what_is_locked_where_there_is_no_cpu_build(project: Project) -> None:
-    result = project.make("init", CI="true")
+def test_continuous_integration_takes_what_is_locked_where_there_is_no_cpu_build(small: SmallProject) -> None:
+    result = small.make("init", CI="true")
     assert_success(result)
     assert "No CPU build of torch 9.9.9" in result.stdout
-    assert project.installed() == AS_LOCKED
+    assert small.installed() == AS_LOCKED
 
 
-def test_a_missing_cpu_build_is_one_sentence_that_says_what_to_do(project: Project) -> None:
-    result = project.make("init", "TORCH=cpu")
+def test_a_missing_cpu_build_is_one_sentence_that_says_what_to_do(small: SmallProject) -> None:
+    result = small.make("init", "TORCH=cpu")
     assert result.returncode != 0
     (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("No CPU build")]
     assert "make init TORCH=cpu TORCH_INDEX=..." in sentence
     assert "make init TORCH=cuda" in sentence
-    assert_success(project.make("init", f"TORCH_INDEX={project.cpu_index.as_uri()}"))
-    assert project.installed() == WITHOUT_CUDA
+    assert_success(small.make("init", f"TORCH_INDEX={small.cpu_index.as_uri()}"))
+    assert small.installed() == WITHOUT_CUDA
 
 
-def test_optional_groups_come_on_demand(project: Project) -> None:
-    assert_success(project.make("init", "WITH=server"))
-    assert project.installed() == AS_LOCKED | {"server-stand-in": "1.0"}
+def test_optional_groups_come_on_demand(small: SmallProject) -> None:
+    assert_success(small.make("init", "WITH=server"))
+    assert small.installed() == AS_LOCKED | {"server-stand-in": "1.0"}
 
 
 @pytest.mark.parametrize(
@@ -229,45 +226,51 @@ def test_optional_groups_come_on_demand(project: Project) -> None:
         ("PYTHON=true", "PYTHON=true is not a Python 3.11 to 3.13 with its venv module"),
     ],
 )
-def test_a_choice_that_does_not_exist_is_refused(project: Project, choice: str, sentence: str) -> None:
-    result = project.make("init", choice)
+def test_a_choice_that_does_not_exist_is_refused(small: SmallProject, choice: str, sentence: str) -> None:
+    result = small.make("init", choice)
     assert result.returncode != 0
     assert sentence in result.stderr.splitlines()
-    assert not (project.path / ".venv").exists()
+    assert not (small.path / ".venv").exists()
 
 
-def test_a_package_that_is_not_the_locked_one_is_refused(project: Project) -> None:
-    lock = project.path / "poetry.lock"
+def test_a_package_that_is_not_the_locked_one_is_refused(small: SmallProject) -> None:
+    lock = small.path / "poetry.lock"
     locked = lock.read_text()
-    digest = hashlib.sha256((project.index / "torchmetrics" / "torchmetrics-9.9.9-py3-none-any.whl").read_bytes()).hexdigest()
+    digest = hashlib.sha256(
+        (small.index / "torchmetrics" / "torchmetrics-9.9.9-py3-none-any.whl").read_bytes()
+    ).hexdigest()
     lock.write_text(locked.replace(digest, "0" * 64))
-    result = project.make("init")
+    result = small.make("init")
     assert result.returncode != 0
     assert "git checkout poetry.lock" in result.stderr
-    assert "torchmetrics" not in project.installed()
+    assert "torchmetrics" not in small.installed()
     lock.write_text(locked)
-    assert_success(project.make("init"))
-    assert project.installed() == AS_LOCKED
+    assert_success(small.make("init"))
+    assert small.installed() == AS_LOCKED
 
 
-def test_a_lock_that_does_not_fit_names_the_command_that_repairs_it(project: Project) -> None:
-    (project.path / "pyproject.toml").write_text(PYPROJECT.replace('"torchmetrics (==9.9.9)"', '"torchmetrics (>=9)"'))
-    result = project.make("init")
+def test_a_lock_that_does_not_fit_names_the_command_that_repairs_it(small: SmallProject) -> None:
+    (small.path / "pyproject.toml").write_text(PYPROJECT.replace('"torchmetrics (==9.9.9)"', '"torchmetrics (>=9)"'))
+    result = small.make("init")
     assert result.returncode != 0
     assert "make lock" in result.stderr
 
 
-def test_a_missing_lock_names_the_command_that_restores_it(project: Project) -> None:
-    (project.path / "poetry.lock").unlink()
-    result = project.make("init")
+def test_a_missing_lock_names_the_command_that_restores_it(small: SmallProject) -> None:
+    (small.path / "poetry.lock").unlink()
+    result = small.make("init")
     assert result.returncode != 0
     assert "There is no poetry.lock. Restore it with: git checkout poetry.lock" in result.stderr.splitlines()
 
 
-def kill_when(project: Project, happened: Callable[[], bool]) -> None:
+def kill_when(small: SmallProject, happened: Callable[[], bool]) -> None:
     """Kill `make init` and all its children the moment that something has happened."""
     with subprocess.Popen(
-        ["make", "init"], cwd=project.path, env=project.environment({}), start_new_session=True, stdout=subprocess.DEVNULL
+        ["make", "init"],
+        cwd=small.path,
+        env=environment() | small.variables,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     ) as process:
         while not happened() and process.poll() is None:
             time.sleep(0.001)
@@ -275,54 +278,112 @@ def kill_when(project: Project, happened: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("file", [".venv/pyvenv.cfg", ".venv/stamp.json", ".venv/lib/*/site-packages/torch.py"])
-def test_what_was_interrupted_is_done_again(project: Project, file: str) -> None:
-    kill_when(project, lambda: any(project.path.glob(file)))
-    result = project.make("init")
+def test_what_was_interrupted_is_done_again(small: SmallProject, file: str) -> None:
+    kill_when(small, lambda: any(small.path.glob(file)))
+    result = small.make("init")
     assert_success(result)
     assert "The environment is ready" in result.stdout
-    assert project.installed() == AS_LOCKED
-    assert_success(subprocess.run([project.path / ".venv/bin/python", "-c", "import torch"], capture_output=True, text=True))
+    assert small.installed() == AS_LOCKED
+    run(small.path / ".venv/bin/python", "-c", "import torch", folder=small.path)
 
 
-def test_nothing_is_done_twice(project: Project) -> None:
-    assert_success(project.make("init"))
-    before = {path: path.lstat().st_mtime_ns for path in project.path.rglob("*")}
-    shutil.rmtree(project.index)
-    result = project.make("init")
+def test_nothing_is_done_twice(small: SmallProject) -> None:
+    assert_success(small.make("init"))
+    before = {path: path.lstat().st_mtime_ns for path in small.path.rglob("*")}
+    shutil.rmtree(small.index)
+    result = small.make("init")
     assert_success(result)
     assert result.stdout == "The environment is complete (PyTorch as locked)\n"
-    assert {path: path.lstat().st_mtime_ns for path in project.path.rglob("*")} == before
+    assert {path: path.lstat().st_mtime_ns for path in small.path.rglob("*")} == before
 
 
-def test_install_brings_the_environment_back_to_the_lock(project: Project) -> None:
-    assert_success(project.make("init"))
-    (folder,) = project.path.glob(".venv/lib/python3*/site-packages")
+def test_install_brings_the_environment_back_to_the_lock(small: SmallProject) -> None:
+    assert_success(small.make("init"))
+    (folder,) = small.path.glob(".venv/lib/python3*/site-packages")
     shutil.rmtree(folder / "torchmetrics-9.9.9.dist-info")
     (folder / "stray-1.0.dist-info").mkdir()
     (folder / "stray-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: stray\nVersion: 1.0\n")
-    (folder / "stray-1.0.dist-info" / "RECORD").write_text("stray-1.0.dist-info/METADATA,,\nstray-1.0.dist-info/RECORD,,\n")
-    assert_success(project.make("install"))
-    assert project.installed() == AS_LOCKED
+    (folder / "stray-1.0.dist-info" / "RECORD").write_text(
+        "stray-1.0.dist-info/METADATA,,\nstray-1.0.dist-info/RECORD,,\n"
+    )
+    assert_success(small.make("install"))
+    assert small.installed() == AS_LOCKED
 
 
-def test_build_makes_a_wheel_of_the_packages(project: Project) -> None:
-    assert_success(project.make("build"))
-    with zipfile.ZipFile(project.path / "dist" / "demo_study-0.1.0-py3-none-any.whl") as wheel:
+def test_build_makes_a_wheel_of_the_packages(small: SmallProject) -> None:
+    assert_success(small.make("build"))
+    with zipfile.ZipFile(small.path / "dist" / "demo_study-0.1.0-py3-none-any.whl") as wheel:
         assert "demo_study/__init__.py" in wheel.namelist()
 
 
 @pytest.mark.parametrize("target", ["train", "evaluate", "format", "lint", "type-check", "test"])
-def test_a_target_without_environment_says_how_to_get_one(project: Project, target: str) -> None:
-    result = project.make(target)
+def test_a_target_without_environment_says_how_to_get_one(small: SmallProject, target: str) -> None:
+    result = small.make(target)
     assert result.returncode == 2
     assert result.stderr.splitlines()[0] == "There is no environment yet. Set it up with: make init"
 
 
-def test_help_lists_the_targets_without_a_terminal(project: Project) -> None:
-    result = project.make("help")
+def test_help_lists_the_targets_without_a_terminal(small: SmallProject) -> None:
+    result = small.make("help")
     assert_success(result)
     targets = {line.split()[0] for line in result.stdout.splitlines()}
-    assert {"help", "init", "install", "lock", "update", "add", "build", "clean", "format", "lint", "type-check", "test"} <= targets
+    assert {
+        "help",
+        "init",
+        "install",
+        "lock",
+        "update",
+        "add",
+        "build",
+        "clean",
+        "format",
+        "lint",
+        "type-check",
+        "test",
+    } <= targets
+
+
+class TestDirenv:
+    """What `.envrc` does, by direnv itself."""
+
+    @pytest.fixture
+    def show(self, fresh: Project, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+        """Return a function that prints variables as they are inside the project."""
+        if shutil.which("direnv") is None:
+            pytest.skip("direnv is not installed")
+
+        def show(*names: str, **variables: str) -> subprocess.CompletedProcess[str]:
+            own = {"XDG_DATA_HOME": str(tmp_path / "allowed")} | variables
+            for envrc in (fresh.folder / ".envrc", fresh.folder.parent / ".envrc"):
+                if envrc.exists():
+                    run("direnv", "allow", envrc, folder=fresh.folder, variables=own)
+            return run("direnv", "exec", ".", "printenv", *names, folder=fresh.folder, variables=own, check=False)
+
+        return show
+
+    def test_it_works_without_an_environment_and_says_how_to_get_one(
+        self, fresh: Project, show: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
+        result = show("DATA_PATH", DATA_PATH="")
+        assert result.stdout == f"{fresh.folder}/data\n"
+        assert "There is no environment yet. Set it up with: make init" in result.stderr
+
+    def test_it_activates_the_environment(
+        self, fresh: Project, show: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
+        run(sys.executable, "-m", "venv", "--without-pip", ".venv", folder=fresh.folder)
+        result = show("VIRTUAL_ENV", "PATH")
+        active, path = result.stdout.splitlines()
+        assert active == f"{fresh.folder}/.venv"
+        assert path.startswith(f"{fresh.folder}/.venv/bin:")
+
+    def test_what_is_private_comes_before_what_the_group_says_and_that_before_the_default(
+        self, fresh: Project, show: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
+        (fresh.folder.parent / ".envrc").write_text("export DATA_PATH=/group SLACK_USER=group\n")
+        (fresh.folder / ".envrc.private").write_text("export SLACK_USER=ada\n")
+        assert show("DATA_PATH", "SLACK_USER").stdout == "/group\nada\n"
+        assert fresh.run("git status --porcelain").stdout == ""
 
 
 class TestPython:
@@ -334,7 +395,7 @@ class TestPython:
 
     @pytest.fixture
     def commands(self, tmp_path: Path) -> Path:
-        """A folder with the shell's commands and no Python, to stand for the path of a machine."""
+        """Make a folder with the shell's commands and no Python, to stand for the path of a machine."""
         folder = tmp_path / "commands"
         folder.mkdir()
         for command in ("bash", "dirname", "env", "head", "ln", "mkdir", "sed"):
@@ -346,13 +407,13 @@ class TestPython:
     @pytest.fixture
     def find(self, tmp_path: Path, commands: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
         path = tmp_path / "my project"
-        shutil.copytree(TEMPLATE / "make", path / "make")
+        shutil.copytree(SOURCE / "make", path / "make")
         (path / "pyproject.toml").write_text(PYPROJECT)
 
         def find(version: str) -> subprocess.CompletedProcess[str]:
             (path / ".python-version").write_text(f"{version}\n")
-            environment = {"PATH": str(commands), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path / "pyenv")}
-            return subprocess.run([path / "make/python.sh"], env=environment, capture_output=True, text=True, check=False)
+            variables = {"PATH": str(commands), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path / "pyenv")}
+            return run(path / "make/python.sh", folder=path, variables=variables, check=False)
 
         return find
 
@@ -410,4 +471,6 @@ class TestPython:
     ) -> None:
         result = find("3.14")
         assert result.returncode == 1
-        assert result.stderr == "The file .python-version asks for Python 3.14, but pyproject.toml allows 3.11 to 3.13\n"
+        assert (
+            result.stderr == "The file .python-version asks for Python 3.14, but pyproject.toml allows 3.11 to 3.13\n"
+        )

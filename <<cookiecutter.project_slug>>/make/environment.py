@@ -291,8 +291,8 @@ def install_torch(build: str, version: str) -> str:
 def install_project(python: str) -> None:
     """Install the project itself, in place, so that a change of its code takes effect at once.
 
-    Its build backend makes the wheel (PEP 660), and uv installs it; the commands that `poetry install` writes do not start where
-    the path of the project has a space in it.
+    Its build backend makes the wheel (PEP 660), and uv installs it; the commands that `poetry install` writes do not
+    start where the path of the project has a space in it.
 
     :param python: The option that names the environment.
     :raises subprocess.CalledProcessError: It could not be built.
@@ -343,7 +343,7 @@ def install(*, is_forced: bool) -> None:
     stamp = read_stamp(ENVIRONMENT)
     optional_groups = os.environ.get("WITH", "").split()
     requested = os.environ.get("TORCH", "")
-    build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated="CI" in os.environ)
+    build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated=bool(os.environ.get("CI")))
     files = [PROJECT / "pyproject.toml", PROJECT / "poetry.lock"]
     if not files[1].exists():
         message = "There is no poetry.lock. Restore it with: git checkout poetry.lock"
