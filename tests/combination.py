@@ -49,7 +49,7 @@ COMBINATIONS: dict[str, dict[str, str]] = {
         "bucket": "unicode-data",
     },
     "template-syntax": {
-        "project_name": "<< cookiecutter.author_name >> {{ 7 * 7 }} {% raise %} <% raise %> <# gone #> ${{ secrets.KEY }} << 1",
+        "project_name": "<< cookiecutter.author_name >> {{ 7 * 7 }} {% x %} <% x %> <# gone #> ${{ secrets.KEY }} << 1",
         "project_slug": "template-syntax",
         "package_name": "template_syntax",
         "description": "<< cycler.__init__.__globals__.os.system('touch executed') >> %(name)s {name} $name",

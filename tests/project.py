@@ -1,6 +1,7 @@
 """Generated projects, as the tests see them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,13 @@ OUTER = (
     *("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "VIRTUAL_ENV", "COOKIECUTTER_CONFIG"),
     *("AWS_", "COV_", "DIRENV_", "GIT_", "MLFLOW_", "POETRY_VIRTUALENVS_", "PYTEST_", "PYTHON", "SLACK_"),
 )
+
+
+# Whoever commits in the tests.
+USER = {
+    "GIT_AUTHOR_NAME": "User", "GIT_AUTHOR_EMAIL": "user@example.org",
+    "GIT_COMMITTER_NAME": "User", "GIT_COMMITTER_EMAIL": "user@example.org",
+}
 
 
 def environment() -> dict[str, str]:
@@ -52,6 +60,12 @@ def run(
     return done
 
 
+def commit(folder: Path, message: str) -> None:
+    """Commit everything that changed in a repository."""
+    run("git", "add", "--all", folder=folder)
+    run("git", "commit", "--quiet", "--message", message, folder=folder, variables=USER)
+
+
 @dataclass(frozen=True)
 class Project:
     """A generated project."""
@@ -69,8 +83,7 @@ class Project:
     def commit(self, name: str, text: str) -> None:
         """Write a file and commit it, as its user would."""
         (self.folder / name).write_text(text, encoding="utf-8")
-        self.git("add", name)
-        self.git("-c", "user.name=User", "-c", "user.email=user@example.org", "commit", "--message", f"Edit {name}")
+        commit(self.folder, f"Edit {name}")
 
     def files(self) -> list[Path]:
         """Return the files under version control, relative to the project."""
@@ -112,3 +125,15 @@ def render(output: Path, answers: Mapping[str, str], *, template: Path = TEMPLAT
     run(sys.executable, template / "generate.py", "--output", output, "--config", config, folder=output)
     (record,) = output.glob("*/.labkit.json")
     return Project(record.parent)
+
+
+def copy_template(folder: Path) -> Path:
+    """Copy the template as it is now into a repository of its own, to make a newer one of it."""
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=TEMPLATE).stdout
+    for name in listed.split("\0"):
+        if (TEMPLATE / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TEMPLATE / name, folder / name)
+    run("git", "init", "--quiet", "--initial-branch=main", folder=folder)
+    commit(folder, "Begin")
+    return folder

@@ -85,15 +85,18 @@ def render(template: str, record: dict[str, Any], folder: Path) -> Path:
     :return: The rendering, a repository with a branch `template`.
     :raises UpdateError: The template cannot be had, or refuses the answers.
     """
+    source = PROJECT / template
+    if not source.is_dir():
+        source = folder / "template"
+        git("clone", "--quiet", "--", template, str(source))
     configuration = folder / "cookiecutter.yaml"
-    own_folders = {"cookiecutters_dir": str(folder / "clone"), "replay_dir": str(folder / "replay")}
-    configuration.write_text(json.dumps(own_folders), encoding="utf-8")
+    configuration.write_text(json.dumps({"replay_dir": str(folder / "replay")}), encoding="utf-8")
     output = folder / "rendering"
     answers = {**record["answers"], "__year": record["year"]}
     options = ["--no-input", "--output-dir", str(output), "--config-file", str(configuration)]
     done = subprocess.run(
-        [Path(sys.executable).with_name("cookiecutter"), *options, template, *(f"{k}={v}" for k, v in answers.items())],
-        cwd=PROJECT,
+        [Path(sys.executable).with_name("cookiecutter"), *options, source, *(f"{k}={v}" for k, v in answers.items())],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -116,12 +119,16 @@ def commit(rendering: Path, record: dict[str, Any]) -> dict[str, Any]:
     tree = git("rev-parse", "FETCH_HEAD^{tree}")
     new = read_record(git("show", f"{tree}:{RECORD}"))
     if tree != git("rev-parse", f"{BRANCH}^{{tree}}"):
-        author = {"NAME": record["answers"]["author_name"], "EMAIL": record["answers"]["author_email"]}
-        identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in author.items()}
         message = f"Render version {new['version'] or 'unknown'} of the template"
-        made = git("commit-tree", tree, "-p", BRANCH, "-m", message, **identity)
+        made = git("commit-tree", tree, "-p", BRANCH, "-m", message, **sign(record))
         git("update-ref", BRANCH, made)
     return new
+
+
+def sign(record: dict[str, Any]) -> dict[str, str]:
+    """Make the variables by which git takes the author of the project for that of a commit."""
+    author = {"NAME": record["answers"]["author_name"], "EMAIL": record["answers"]["author_email"]}
+    return {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in author.items()}
 
 
 def merge(record: dict[str, Any], version: str) -> int:
@@ -131,10 +138,10 @@ def merge(record: dict[str, Any], version: str) -> int:
     :param version: The version of the template.
     :return: The exit code of git: 0, or 1 where there are conflicts.
     """
-    author = {"user.name": record["answers"]["author_name"], "user.email": record["answers"]["author_email"]}
-    identity = [f"-c{key}={value}" for key, value in author.items() if not git("config", key, check=False)]
+    is_known = git("var", "GIT_COMMITTER_IDENT", check=False)
+    environment = os.environ if is_known else os.environ | sign(record)
     message = f"Update to version {version or 'unknown'} of the template"
-    done = subprocess.run(["git", *identity, "merge", "-m", message, BRANCH], cwd=PROJECT, check=False)
+    done = subprocess.run(["git", "merge", "-m", message, BRANCH], cwd=PROJECT, env=environment, check=False)
     if done.returncode and git("rev-parse", "--verify", "--quiet", "MERGE_HEAD", check=False):
         print(
             "Both you and the template changed the files above. Resolve them and conclude with: git commit, "
