@@ -17,6 +17,7 @@ from labkit.data.member import ArchiveError, Member
 
 RECORD: Final = struct.Struct("=QQQIHBx")
 """Offset, size, size in the archive, CRC-32, length of the name, method; the name follows."""
+unpack_record: Final = RECORD.unpack_from
 HEADER: Final = struct.Struct("=8sQQQ16s16s")
 """Magic, number of files, number of slots, size of the index, the archive's identity; a digest of these."""
 HEADER_SIZE: Final = RECORD.size + HEADER.size
@@ -43,7 +44,7 @@ class Index:
         positions = HEADER_SIZE + 4 * slot_count
         view = memoryview(block)
         self.slots = view[HEADER_SIZE:positions].cast("I")
-        self._positions = view[positions : positions + 4 * self._count].cast("I")
+        self.positions = view[positions : positions + 4 * self._count].cast("I")
 
     @classmethod
     def load(cls, path: Path, identity: bytes) -> Self | None:
@@ -70,17 +71,17 @@ class Index:
         slot = crc32(name) & self.mask
         while at := self.slots[slot] * ALIGNMENT:
             if self._name_at(at) == name:
-                offset, size, stored_size, crc, _, method = RECORD.unpack_from(self.block, at)
+                offset, size, stored_size, crc, _, method = unpack_record(self.block, at)
                 return Member(name, offset, size, stored_size, crc, method)
             slot = (slot + 1) & self.mask
         return None
 
     def name(self, position: int) -> bytes:
         """Return the name of the file at a position; negative ones count from the end."""
-        return self._name_at(self._positions[position] * ALIGNMENT)
+        return self._name_at(self.positions[position] * ALIGNMENT)
 
     def _name_at(self, at: int) -> bytes:
-        length = RECORD.unpack_from(self.block, at)[4]
+        length = unpack_record(self.block, at)[4]
         return self.block[at + RECORD.size : at + RECORD.size + length]
 
     def __len__(self) -> int:
@@ -121,7 +122,8 @@ def make_index(members: Iterable[Member], identity: bytes) -> bytes:
     for member in members:
         by_name.pop(member.name, None)
         by_name[member.name] = member
-    slot_count = max(FEWEST_SLOTS, 1 << (2 * len(by_name)).bit_length())
+    # So many slots are empty that most names are found in the first one.
+    slot_count = max(FEWEST_SLOTS, 1 << (3 * len(by_name)).bit_length())
     # Positions are filled up to an even number, so that records stand at multiples of eight.
     first = at = HEADER_SIZE + 4 * slot_count + 4 * (len(by_name) + len(by_name) % 2)
     slots = array("I", bytes(4 * slot_count))

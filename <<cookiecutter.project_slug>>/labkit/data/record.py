@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -45,7 +45,7 @@ def record_paths(data: Path, name: str, cache: Path | None = None) -> list[Path]
 
 
 @contextlib.contextmanager
-def write_atomically(path: Path) -> Iterator[BinaryIO]:
+def write_atomically(path: Path) -> Generator[BinaryIO]:
     """Open a file that appears under its name only when all of it is on the disk.
 
     :param path: The name; its folder is made if needed.

@@ -17,6 +17,15 @@ LARGEST_WINDOW: Final = 4 * 2**20
 MOST_LINKS: Final = 40
 """How many links in a row are followed, as in Linux."""
 ADLER_MODULUS: Final = 65521
+BASE_256: Final = 0x80
+
+HEADERS_FOR_NEXT: Final = b"xgLK"
+"""PAX headers for one file or for all, and GNU's for a long name or a long link."""
+FILES: Final = b"0\0007"
+HARD_LINK: Final = b"1"
+LINKS: Final = b"12"
+WITHOUT_CONTENT: Final = b"5V"
+"""Folders, and the label of a volume."""
 
 
 class Window:
@@ -57,75 +66,94 @@ def list_tar(reader: Reader) -> Iterable[Member]:
     :raises ArchiveError: If it is truncated or damaged, or holds sparse files, devices, or links that lead out of it.
     """
     window = Window(reader)
-    members: dict[bytes, Member] = {}
-    links: dict[bytes, bytes] = {}
-    common: dict[bytes, bytes] = {}
-    own: dict[bytes, bytes] = {}
+    listing = _Listing()
     at = 0
     while any(header := _read_header(window, at)):
         at += BLOCK
         kind = header[156:157]
-        if kind in b"xgLK":
+        if kind in HEADERS_FOR_NEXT:
             size = _read_size(header[124:136])
             content = window.read(at, size)
             if len(content) < size:
                 raise _truncated(at)
-            if kind == b"g":
-                common |= _read_attributes(content)
-            elif kind == b"x":
-                own |= _read_attributes(content)
-            else:
-                # What a PAX header says goes before what GNU's says.
-                own.setdefault(b"path" if kind == b"L" else b"linkpath", content.partition(b"\0")[0])
-            at += _whole_blocks(size)
-            continue
-        attributes, own = (common | own if common or own else own), {}
-        path = attributes.get(b"path") or _read_path(header)
-        name = _without_dot(path)
-        if kind in b"0\0007" and not path.endswith(b"/"):
-            if any(key.startswith(b"GNU.sparse.") for key in attributes):
-                raise _refused("sparse file", name, "pack it without --sparse")
-            size = _read_decimal(attributes[b"size"]) if b"size" in attributes else _read_size(header[124:136])
+            listing.add_attributes(kind, content)
+        else:
+            size = listing.add(header, at)
             if at + size > reader.size:
                 raise _truncated(at)
-            _replace(members, links, Member(name, at, size, size, 0, PLAIN))
-            at += _whole_blocks(size)
-        elif kind in b"12":
-            target = attributes.get(b"linkpath") or header[157:257].partition(b"\0")[0]
-            if kind == b"2":
-                members.pop(name, None)
-                links[name] = target
-            elif (linked := _follow(_without_dot(target), members, links)) is not None:
-                _replace(members, links, linked._replace(name=name))
-            else:
-                raise _refused("link", name, f"it leads to '{os.fsdecode(target)}', which is no file in it")
-        elif kind == b"S":
+        at += -(-size // BLOCK) * BLOCK
+    return listing.finish()
+
+
+class _Listing:
+    """The files found so far, and what was said about the next one."""
+
+    def __init__(self) -> None:
+        self._members: dict[bytes, Member] = {}
+        self._links: dict[bytes, bytes] = {}
+        self._common: dict[bytes, bytes] = {}
+        self._own: dict[bytes, bytes] = {}
+
+    def add_attributes(self, kind: bytes, content: bytes) -> None:
+        """Remember what stands in a header about the next file, or about all that follow."""
+        if kind == b"g":
+            self._common |= _read_attributes(content)
+        elif kind == b"x":
+            self._own |= _read_attributes(content)
+        else:
+            # What a PAX header says goes before what GNU's says.
+            self._own.setdefault(b"path" if kind == b"L" else b"linkpath", content.partition(b"\0")[0])
+
+    def add(self, header: bytes, at: int) -> int:
+        """Add what a header describes, and return the size of what follows the header.
+
+        :param header: The header.
+        :param at: Where it ends.
+        """
+        attributes = self._common | self._own
+        self._own = {}
+        kind = header[156:157]
+        path = attributes.get(b"path") or _read_path(header)
+        name = _without_dot(path)
+        if kind == b"S" or any(key.startswith(b"GNU.sparse.") for key in attributes):
             raise _refused("sparse file", name, "pack it without --sparse")
-        elif kind not in b"0\00075V":
+        if kind in FILES and not path.endswith(b"/"):
+            size = _read_decimal(attributes[b"size"]) if b"size" in attributes else _read_size(header[124:136])
+            self._replace(Member(name, at, size, size, 0, PLAIN))
+            return size
+        if kind in LINKS:
+            self._add_link(kind, name, attributes.get(b"linkpath") or header[157:257].partition(b"\0")[0])
+        elif kind not in FILES + WITHOUT_CONTENT:
             raise _refused("device, pipe or part of a larger archive", name, "pack files and folders only")
-    for name in links:
-        if (linked := _follow(name, members, links)) is None:
-            raise _refused("link", name, "it leads to no file in it; pack with --dereference")
-        members[name] = linked._replace(name=name)
-    return members.values()
+        return 0
 
+    def finish(self) -> Iterable[Member]:
+        """Return the files, with the symbolic links among them resolved, for these may lead to later files."""
+        for name in self._links:
+            self._members[name] = self._follow(name, name)._replace(name=name)
+        return self._members.values()
 
-def _replace(members: dict[bytes, Member], links: dict[bytes, bytes], member: Member) -> None:
-    """Let a later file of the same name take the place of an earlier one, at the end."""
-    if member.name in members:
-        del members[member.name]
-    links.pop(member.name, None)
-    members[member.name] = member
+    def _add_link(self, kind: bytes, name: bytes, target: bytes) -> None:
+        if kind == HARD_LINK:
+            self._replace(self._follow(_without_dot(target), name)._replace(name=name))
+        else:
+            self._members.pop(name, None)
+            self._links[name] = target
 
+    def _replace(self, member: Member) -> None:
+        """Let a file take the place of an earlier one of its name, and stand after those between them."""
+        self._members.pop(member.name, None)
+        self._links.pop(member.name, None)
+        self._members[member.name] = member
 
-def _follow(name: bytes, members: dict[bytes, Member], links: dict[bytes, bytes]) -> Member | None:
-    for _ in range(MOST_LINKS):
-        if name in members:
-            return members[name]
-        if name not in links:
-            break
-        name = posixpath.normpath(posixpath.join(posixpath.dirname(name), links[name]))
-    return None
+    def _follow(self, name: bytes, link: bytes) -> Member:
+        for _ in range(MOST_LINKS):
+            if name in self._members:
+                return self._members[name]
+            if name not in self._links:
+                break
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(name), self._links[name]))
+        raise _refused("link", link, f"it leads to '{os.fsdecode(name)}', which is no file in it")
 
 
 def _read_header(window: Window, at: int) -> bytes:
@@ -160,7 +188,7 @@ def _read_path(header: bytes) -> bytes:
 
 def _read_size(field: bytes) -> int:
     """Read a size: octal digits, or in GNU's format, where these do not suffice, a number of base 256."""
-    if field[0] == 0x80:  # noqa: PLR2004 (the mark of base 256)
+    if field[0] == BASE_256:
         return int.from_bytes(field[1:])
     try:
         return int(field.strip(b" \0") or b"0", 8)
@@ -175,7 +203,7 @@ def _read_decimal(field: bytes) -> int:
 
 
 def _read_attributes(content: bytes) -> dict[bytes, bytes]:
-    """Read a PAX header: records of the form ``length key=value\\n``, where the length counts the record."""
+    """Read a PAX header: records of a length that counts the whole record, a key, ``=``, a value and a newline."""
     attributes: dict[bytes, bytes] = {}
     at = 0
     while at < len(content) and content[at]:
@@ -194,10 +222,6 @@ def _without_dot(path: bytes) -> bytes:
     while path.startswith(b"./"):
         path = path[2:].lstrip(b"/")
     return path
-
-
-def _whole_blocks(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
 
 
 def _truncated(at: int) -> ArchiveError:
