@@ -103,7 +103,9 @@ def render(template: str, record: dict[str, Any], folder: Path) -> Path:
         check=False,
     )
     if done.returncode:
-        raise UpdateError(f"The template at {template} could not be rendered with the answers in {RECORD}:\n{done.stdout}")
+        raise UpdateError(
+            f"The template at {template} could not be rendered with the answers in {RECORD}:\n{done.stdout}"
+        )
     return next(output.iterdir())
 
 
