@@ -39,8 +39,8 @@ class Loader(DataLoader[Any]):
         :param dataset: Samples by index.
         :param batch_size: How many samples a batch has.
         :param seed: The run's seed.
-        :param shuffle: Whether to learn from it: the order is random, and each epoch has its own. Without, every pass is the
-            same, whatever is random in the samples included: a set to judge by.
+        :param shuffle: Whether to learn from it: the order is random, and each epoch has its own. Without, every pass
+            is the same, whatever is random in the samples included: a set to judge by.
         :param workers: How many processes load; 0 loads in this one.
         :param transform: Applied to each sample, with the sample's own random numbers of the epoch.
         :param drop_last: Whether a last batch that is smaller is left out.
