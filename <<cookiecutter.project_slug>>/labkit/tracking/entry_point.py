@@ -22,7 +22,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Final, Generic, ParamSpec
 
-from labkit.command import UsageError, parse, program_name, report_usage_error
+from labkit.command import UnavailableError, UsageError, parse, program_name, report_error
 from labkit.environment import Environment
 from labkit.tracking.parameter import decode, encode
 from labkit.tracking.run import Envelope, Run, create_run, open_run
@@ -79,8 +79,8 @@ class EntryPoint(Generic[P]):
             arguments = {name: decode(value, hints[name]) for name, value in run.arguments.items()}
             with attempt(run) as outcome:
                 functools.partial(self.function, run, **arguments)()
-        except UsageError as error:
-            return report_usage_error(program, error)
+        except (UsageError, UnavailableError) as error:
+            return report_error(program, error)
         _print_summary(run)
         return outcome.exit_code
 

@@ -4,6 +4,7 @@ A run is created before anything executes and carries all that is needed to exec
 appends to files in its folder; :mod:`labkit.tracking.sender`, a process of its own, brings them to the store.
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -14,19 +15,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from filelock import Timeout
+
 from labkit.command import UsageError
 from labkit.environment import Environment
+from labkit.tracking.contact import asks_the_store
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
 from labkit.tracking.spool import FILE_NAME, Spool, read_history
-from labkit.tracking.state import State
+from labkit.tracking.state import STATE_TAG, State, conclude, tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
 ENVELOPE: Final = "envelope.json"
-STATE_TAG: Final = "labkit.state"
 ENTRY_POINT_TAG: Final = "labkit.entry_point"
 LIMIT_OF_PARAMETER: Final = 6000
 """Characters of a parameter's text that MLflow keeps; the envelope holds all of it."""
@@ -152,6 +155,7 @@ class Run:
         return path
 
 
+@asks_the_store
 def create_run(
     environment: Environment,
     envelope: Envelope,
@@ -168,6 +172,7 @@ def create_run(
     :param run_name: A readable name; MLflow invents one by default.
     :param tags: Further texts to keep with it, by name.
     :return: The run.
+    :raises UnavailableError: If the store does not answer.
     """
     from mlflow.entities import Param, RunTag
 
@@ -200,6 +205,7 @@ def create_run(
     return run
 
 
+@asks_the_store
 def open_run(environment: Environment, identifier: str) -> Run:
     """Open a run that is in the tracking store.
 
@@ -207,6 +213,7 @@ def open_run(environment: Environment, identifier: str) -> Run:
     :param identifier: The run's id.
     :return: The run.
     :raises UsageError: If there is no such run, or it was not made by Labkit.
+    :raises UnavailableError: If the store does not answer.
     """
     from mlflow.exceptions import MlflowException
 
@@ -219,7 +226,11 @@ def open_run(environment: Environment, identifier: str) -> Run:
         raise UsageError(
             f"there is no run '{identifier}' in {environment.mlflow_tracking_uri}: give the id that `train` printed."
         ) from None
-    path = environment.runs_path / identifier / ENVELOPE
+    folder = environment.runs_path / identifier
+    with contextlib.suppress(Timeout):
+        if conclude(folder):
+            tell(store, identifier, State.INTERRUPTED, now())
+    path = folder / ENVELOPE
     experiment_name = store.get_experiment(entry.info.experiment_id).name
     unread = Envelope(entry_point=entry.data.tags.get(ENTRY_POINT_TAG, ""), arguments={}, seed=0)
     run = Run(identifier, entry.info.run_name or identifier, experiment_name, unread, environment)
@@ -229,6 +240,7 @@ def open_run(environment: Environment, identifier: str) -> Run:
     return run
 
 
+@asks_the_store
 def find_newest_run(environment: Environment, experiment_name: str, entry_point: str) -> Run:
     """Find the run that finished last.
 
