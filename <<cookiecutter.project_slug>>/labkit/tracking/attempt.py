@@ -12,17 +12,21 @@ from typing import Any, Final, TextIO
 
 from filelock import FileLock, Timeout
 
-from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UnavailableError, UsageError
 from labkit.tracking.interruption import Interruption
-from labkit.tracking.run import STATE_TAG, Run, connect, now
-from labkit.tracking.sender import RUN_LOCK
-from labkit.tracking.state import State
+from labkit.tracking.run import Run, now
+from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
+from labkit.tracking.state import RUN_LOCK, State
 
 EXIT_KILLED: Final = 130
 """Ended by the user's Ctrl-C, as shells have it."""
 SECONDS_TO_WAIT_FOR_THE_RUN: Final = 15.0
 """The sender of an attempt before may hold the run for a moment, to say how that one ended."""
-SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 30.0
+SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 900.0
+"""It gives up much sooner where the store does not answer; a large file may take this long."""
+SECONDS_TO_WAIT_WHEN_INTERRUPTED: Final = 20.0
+"""A scheduler allows little more between its signal and the end."""
+SENDER_LOG: Final = "sender.log"
 
 
 class Outcome:
@@ -40,8 +44,8 @@ def attempt(run: Run) -> Generator[Outcome]:
     :raises UsageError: If another process works on the run.
     """
     outcome = Outcome()
-    with recording(run):
-        _announce(run)
+    with _recording(run, outcome):
+        run.spool.append({"state": State.RUNNING, "time": now()})
         with _keep_logs(run) as log:
             state = State.FINISHED
             try:
@@ -63,7 +67,6 @@ def attempt(run: Run) -> Generator[Outcome]:
                 path = log.with_name("traceback.txt")
                 path.write_text(text, encoding="utf-8")
                 run.log_artifact(path, "logs")
-        run.log_artifact(log, "logs")
         run.spool.append({"state": state, "time": now()})
 
 
@@ -75,13 +78,30 @@ def recording(run: Run) -> Generator[None]:
     :return: A context; when it is left, what was added is in the store, or waits in the run's folder for `sync-runs`.
     :raises UsageError: If another process works on the run.
     """
+    with _recording(run, Outcome()):
+        yield
+
+
+@contextlib.contextmanager
+def _recording(run: Run, outcome: Outcome) -> Generator[None]:
     with _hold(run):
         sender = _start_sender(run)
         try:
             yield
         finally:
-            run.spool.close()
-    _await_sender(sender, run)
+            _close_spool(run)
+    is_interrupted = outcome.exit_code == EXIT_INTERRUPTED
+    _await_sender(sender, run, SECONDS_TO_WAIT_WHEN_INTERRUPTED if is_interrupted else SECONDS_TO_WAIT_FOR_THE_SENDER)
+
+
+def _close_spool(run: Run) -> None:
+    try:
+        run.spool.close()
+    except OSError as error:
+        raise UnavailableError(
+            f"the last records of run {run.identifier} are lost, since {run.spool.path} could not be written "
+            f"({error.strerror}): make room, and continue the run with --run-id {run.identifier}."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -95,15 +115,9 @@ def _hold(run: Run) -> Generator[None]:
         ) from None
 
 
-def _announce(run: Run) -> None:
-    store = connect(run.environment)
-    store.update_run(run.identifier, State.RUNNING.mlflow_status)
-    store.set_tag(run.identifier, STATE_TAG, State.RUNNING)
-
-
 def _start_sender(run: Run) -> subprocess.Popen[bytes]:
     """Start the sender in a session of its own: it outlives this process, and no signal for this one reaches it."""
-    with (run.folder / "sender.log").open("ab") as log:
+    with (run.folder / SENDER_LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "labkit.tracking.sender", str(run.folder)],
             stdin=subprocess.DEVNULL,
@@ -113,21 +127,29 @@ def _start_sender(run: Run) -> subprocess.Popen[bytes]:
             env={
                 **os.environ,
                 "MLFLOW_TRACKING_URI": run.environment.mlflow_tracking_uri,
-                "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
             },
         )
 
 
-def _await_sender(sender: subprocess.Popen[bytes], run: Run) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        if sender.wait(SECONDS_TO_WAIT_FOR_THE_SENDER) == 0:
-            return
-    print(
-        f"Not all of run {run.identifier} has reached {run.environment.mlflow_tracking_uri}: "
-        f"it is kept in {run.folder} and sent by `sync-runs`.",
-        file=sys.stderr,
-    )
+def _await_sender(sender: subprocess.Popen[bytes], run: Run, seconds: float) -> None:
+    """Wait until the sender has sent what it can, and say so where that is not all."""
+    code = None
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt, Interruption):
+        code = sender.wait(seconds)
+        if code < 0:  # it was killed, as where memory is short, and another one goes on where it ended
+            code = _start_sender(run).wait(seconds)
+    if code == EXIT_SENT:
+        return
+    where = f"run {run.identifier}"
+    if code == EXIT_REFUSED:
+        message = f"Part of {where} could not be sent, for the reasons in {run.folder / SENDER_LOG}."
+    else:
+        message = (
+            f"Not all of {where} has reached {run.environment.mlflow_tracking_uri}: "
+            f"it is kept in {run.folder} and sent by `sync-runs`."
+        )
+    print(message, file=sys.stderr)
 
 
 class _Tee:
