@@ -1,8 +1,11 @@
 """Metrics in TensorBoard's format."""
 
+import errno
+import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -19,21 +22,16 @@ def append_events(path: Path, rows: Iterable[tuple[Mapping[str, float], int, int
     :param path: Its path, with a name in which ``tfevents`` occurs.
     :param rows: Metrics by name, their step, and the time in milliseconds since 1970.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        begin = file.tell()
-        try:
-            _write(file, rows, is_new=begin == 0)
-            file.flush()
-        except BaseException:
-            file.truncate(begin)  # after half a record, as where the disk is full, TensorBoard reads no further
-            raise
-
-
-def _write(file: BinaryIO, rows: Iterable[tuple[Mapping[str, float], int, int]], *, is_new: bool) -> None:
-    writer = RecordWriter(file)
-    if is_new:
+    data = io.BytesIO()
+    writer = RecordWriter(data)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         writer.write(Event(wall_time=0.0, file_version=VERSION).SerializeToString())
     for metrics, step, time in rows:
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()])
         writer.write(Event(wall_time=time / 1000, step=step, summary=summary).SerializeToString())
+    with path.open("ab", buffering=0) as file:
+        begin = file.tell()
+        if file.write(data.getbuffer()) < data.tell():
+            file.truncate(begin)  # TensorBoard reads no further than to half a record
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
