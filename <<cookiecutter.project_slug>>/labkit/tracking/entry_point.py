@@ -74,7 +74,7 @@ class EntryPoint(Generic[P]):
             from labkit.tracking.attempt import attempt  # not before: `--help` needs none of it
 
             environment = Environment.read()
-            run = self._continue(given, environment) if given.get("run_id") else self._create(given, environment)
+            run = self._continue(given, environment) if "run_id" in given else self._create(given, environment)
             hints = typing.get_type_hints(self.function)
             arguments = {name: decode(value, hints[name]) for name, value in run.arguments.items()}
             with attempt(run) as outcome:
@@ -142,7 +142,7 @@ def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
     own = _own_parameters(function)
     if clash := sorted(options.keys() & own.keys()):
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
-    combined = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
     combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
     hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
     combined.__annotations__ = {name: hints[name] for name in [*own, *options]}
