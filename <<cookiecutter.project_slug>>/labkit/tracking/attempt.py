@@ -45,7 +45,8 @@ def attempt(run: Run) -> Generator[Outcome]:
         with _keep_logs(run) as log:
             state = State.FINISHED
             try:
-                yield outcome
+                with run.signals.installed():
+                    yield outcome
             except (KeyboardInterrupt, Interruption) as interruption:
                 state = interruption.state if isinstance(interruption, Interruption) else State.KILLED
                 outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
