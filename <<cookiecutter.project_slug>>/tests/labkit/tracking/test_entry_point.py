@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from labkit.tracking.entry_point import EntryPoint, entry_point
+from labkit.tracking.parameter import Plain
 from labkit.tracking.run import Envelope, Run, create_run
 from labkit.training.duration import Duration
 from tests.project import Project
@@ -75,7 +76,7 @@ def train(received: Received) -> EntryPoint[...]:
 
 def create(project: Project, entry_point: str = "train") -> Run:
     """Make a run of the entry point above, that has not been executed."""
-    arguments = {
+    arguments: dict[str, Plain] = {
         "learning_rate": 0.1,
         "layers": 2,
         "glossy": True,
@@ -86,7 +87,7 @@ def create(project: Project, entry_point: str = "train") -> Run:
         "path": None,
         "duration": "10 epochs",
     }
-    envelope = Envelope(entry_point=entry_point, arguments={**arguments}, seed=7)
+    envelope = Envelope(entry_point=entry_point, arguments=arguments, seed=7)
     return create_run(project.environment, envelope, experiment_name="tests")
 
 
@@ -271,7 +272,7 @@ def test_a_parameter_of_the_function_may_not_hide_one_of_every_run() -> None:
         :param seed: A seed.
         """
 
-    with pytest.raises(TypeError, match="^train may not have a parameter 'seed': every entry point has it already$"):
+    with pytest.raises(TypeError, match=r"^train may not have a parameter 'seed': every entry point has it already$"):
         train.main([])
 
 

@@ -68,7 +68,9 @@ def test_a_run_can_be_opened_on_another_machine(project: Project, run: Run, tmp_
 
 
 def test_a_run_that_is_not_there_is_refused(project: Project) -> None:
-    sentence = rf"^there is no run 'nothing' in sqlite:///{project.path}/mlflow\.db: give the id that `train` printed\.$"
+    sentence = (
+        rf"^there is no run 'nothing' in sqlite:///{project.path}/mlflow\.db: give the id that `train` printed\.$"
+    )
     with pytest.raises(UsageError, match=sentence):
         open_run(project.environment, "nothing")
     assert project.runs == []
@@ -82,9 +84,7 @@ def test_a_run_of_another_program_is_refused(project: Project) -> None:
         open_run(project.environment, foreign)
 
 
-def test_a_checkpoint_is_fetched_from_the_store_if_it_is_not_here(
-    project: Project, run: Run, tmp_path: Path
-) -> None:
+def test_a_checkpoint_is_fetched_from_the_store_if_it_is_not_here(project: Project, run: Run, tmp_path: Path) -> None:
     here = run.folder / "checkpoints" / "best.ckpt"
     here.parent.mkdir()
     here.write_bytes(b"weights")
@@ -136,7 +136,9 @@ def test_the_run_that_finished_last_is_found(project: Project) -> None:
 @pytest.mark.parametrize("experiment", ["experiment", "nothing"])
 def test_without_a_finished_run_there_is_none_to_find(project: Project, run: Run, experiment: str) -> None:
     assert run.experiment_name == "experiment"
-    with pytest.raises(UsageError, match=rf"^no run of `train` has finished in experiment '{experiment}': run it first"):
+    with pytest.raises(
+        UsageError, match=rf"^no run of `train` has finished in experiment '{experiment}': run it first"
+    ):
         find_newest_run(project.environment, experiment, "train")
 
 
@@ -146,7 +148,9 @@ def test_files_of_a_local_store_lie_in_the_project(
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     identifier = find_or_create_experiment(Environment.read(), "an experiment")
-    assert project.store.get_experiment(identifier).artifact_location == (project.path / "mlruns/an experiment").as_uri()
+    assert (
+        project.store.get_experiment(identifier).artifact_location == (project.path / "mlruns/an experiment").as_uri()
+    )
     assert find_or_create_experiment(Environment.read(), "an experiment") == identifier
 
 
