@@ -184,5 +184,5 @@ def test_a_data_set_without_a_length_is_refused() -> None:
         def __iter__(self) -> Iterator[int]:
             yield 1
 
-    with pytest.raises(TypeError, match="^a data set must have a length: Stream has none$"):
+    with pytest.raises(TypeError, match=r"^a data set must have a length: Stream has none$"):
         Loader(Stream(), batch_size=1, seed=0)
