@@ -5,6 +5,8 @@ import faulthandler
 import os
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Generator
 from pathlib import Path
@@ -46,7 +48,8 @@ def attempt(run: Run) -> Generator[Outcome]:
         with _keep_logs(run) as log:
             state = State.FINISHED
             try:
-                yield outcome
+                with run.signals.installed():
+                    yield outcome
             except (KeyboardInterrupt, Interruption) as interruption:
                 state = interruption.state if isinstance(interruption, Interruption) else State.KILLED
                 outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
@@ -73,13 +76,21 @@ def assistance(run: Run) -> Generator[Outcome]:
     """Work on a run that another process leads and records.
 
     An interruption is agreed on by all of them, and the leading process says so; here it is no failure, for which a
-    launcher would end the others.
+    launcher would end the others. Without the leading process there is nothing to work on, and this one ends too.
 
     :param run: The run.
     :return: A context like that of :func:`attempt`.
     """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(Interruption), run.signals.installed():
         yield Outcome()
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it waits for, once its parent is no more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(EXIT_INTERRUPTED)
 
 
 @contextlib.contextmanager

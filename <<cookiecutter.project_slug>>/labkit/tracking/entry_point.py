@@ -76,7 +76,7 @@ class EntryPoint(Generic[P]):
             environment = Environment.read()
             if environment.rank:
                 run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
-            elif given.get("run_id"):
+            elif "run_id" in given:
                 run = self._continue(given, environment)
             else:
                 run = self._create(given, environment)
@@ -156,7 +156,7 @@ def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
     own = _own_parameters(function)
     if clash := sorted(options.keys() & own.keys()):
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
-    combined = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
     combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
     hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
     combined.__annotations__ = {name: hints[name] for name in [*own, *options]}
