@@ -124,7 +124,7 @@ class Masker:
         escaped = [re.escape(form) for form in self.forms]
         self._pattern = re.compile("|".join([*escaped, LOGIN_OF_ADDRESS]))
         self._pattern_of_bytes = re.compile("|".join(escaped).encode())
-        self._beginning = re.compile("[" + "".join(re.escape(form[0]) for form in self.forms) + "]")
+        self._beginning = re.compile("|".join(sorted({re.escape(form[0]) for form in self.forms})))
 
     def mask(self, text: str) -> str:
         """Return a text without the secrets."""
