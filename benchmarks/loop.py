@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def time_labkit(model: nn.Module, data: TensorDataset, epochs: int, environment:
 
 
 @contextlib.contextmanager
-def temporary_store() -> Iterator[Environment]:
+def temporary_store() -> Generator[Environment]:
     with tempfile.TemporaryDirectory() as folder:
         variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "RUNS_PATH": f"{folder}/runs"}
         yield Environment.read({**os.environ, **variables}, Path(folder))
