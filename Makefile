@@ -58,14 +58,14 @@ help: ## Show this list
 
 # The default project, generated anew; of the one before it, only the environments are kept, which take the time.
 environment: $(TOOLS)/project
-	mkdir -p build/kept
-	for folder in .tools .venv; do \
+	@mkdir -p build/kept
+	@for folder in .tools .venv; do \
 	    if [[ -e $(DEMO)/$$folder ]]; then rm -rf build/kept/$$folder; mv $(DEMO)/$$folder build/kept/; fi; \
 	done
-	rm -rf $(DEMO)
-	echo '{default_context: {project_name: My Research}}' > build/answers.yaml
-	$(TOOLS)/bin/python generate.py --output build --config build/answers.yaml --no-input
-	find build/kept -mindepth 1 -maxdepth 1 -exec mv {} $(DEMO)/ \;
+	@rm -rf $(DEMO)
+	@echo '{default_context: {project_name: My Research}}' > build/answers.yaml
+	$(TOOLS)/bin/python generate.py --output build --config build/answers.yaml --no-input > build/generation.log
+	@find build/kept -mindepth 1 -maxdepth 1 -exec mv {} $(DEMO)/ \;
 	env $(OWN) $(MAKE) -C $(DEMO) init TORCH=auto
 
 # What the benchmarks import.
