@@ -3,19 +3,22 @@
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from labkit.data.loading import Loader
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
 from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, link, path_of, read, write
 from labkit.training.duration import Duration
 from labkit.training.seeding import capture_generators, restore_generators
 
-SECONDS_PER_MINUTE = 60
+SECONDS_PER_MINUTE: Final = 60
+SECONDS_BETWEEN_EPOCHS: Final = 1.0
+"""Epochs that are shorter do not each end with a checkpoint, unless checkpoints are asked for by the epoch."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -45,7 +48,9 @@ class Checkpointing(Checkpoint):
     def __init__(
         self,
         run: Run,
+        loader: Loader,
         *,
+        steps: int,
         every: Duration,
         monitor: str,
         mode: Literal["min", "max"],
@@ -54,12 +59,16 @@ class Checkpointing(Checkpoint):
         """Decide when.
 
         :param run: The run that the checkpoints are of.
+        :param loader: The batches to learn from, whose place is kept.
+        :param steps: The optimiser steps of the whole training.
         :param every: How often, beside the ends of epochs and the arrival of signals.
         :param monitor: The metric by which a checkpoint is the best.
         :param mode: Whether the best is the smallest or the largest.
         :param batches_per_validation: Every so many batches comes a validation; None where epochs are followed by one.
         """
         self.run = run
+        self.loader = loader
+        self.steps = steps
         self.every = every
         self.monitor = monitor
         self.mode = mode
@@ -88,7 +97,7 @@ class Checkpointing(Checkpoint):
         self._step = trainer.global_step
         if not (self.run.signals.requested or self._is_due()):
             return
-        last_of_epoch = batch_idx + 1 >= trainer.num_training_batches or self._step == trainer.max_steps
+        last_of_epoch = batch_idx + 1 >= trainer.num_training_batches or self._step == self.steps
         interval = self.batches_per_validation
         if last_of_epoch or (interval and trainer.fit_loop.total_batch_idx % interval == interval - 1):
             return
@@ -113,11 +122,10 @@ class Checkpointing(Checkpoint):
             self.run.log_artifact(path, FOLDER)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a checkpoint at the end of an epoch."""
+        """Write a checkpoint at the end of an epoch, and at the end of all."""
         del pl_module
-        is_end = trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
-        skipped = self.every.unit == "epochs" and (trainer.current_epoch + 1) % self.every.amount
-        if is_end or trainer.should_stop or self.run.signals.requested or not skipped:
+        is_end = trainer.global_step == self.steps or trainer.should_stop
+        if is_end or self.run.signals.requested or self._is_due_after_epoch(trainer.current_epoch + 1):
             self._save_last(trainer)
         if not is_end:
             self._stop_if_asked()
@@ -128,14 +136,17 @@ class Checkpointing(Checkpoint):
         self.run.signals.resume()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the states of the random streams."""
+        """Keep the states of the random streams and the place in the data."""
         del trainer, pl_module
         checkpoint["generators"] = capture_generators()
+        checkpoint["loader"] = self.loader.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the states of the random streams; they are put back when all else is ready."""
+        """Take the place in the data, and the random streams' states, which are put back when all else is ready."""
         del trainer, pl_module
         self._generators = checkpoint["generators"]
+        # Lightning would do this too, but not after the end of an epoch.
+        self.loader.load_state_dict(checkpoint["loader"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far."""
@@ -153,6 +164,11 @@ class Checkpointing(Checkpoint):
                 return time.monotonic() - self._time_of_checkpoint >= self.every.amount * SECONDS_PER_MINUTE
             case "epochs":
                 return False
+
+    def _is_due_after_epoch(self, epochs: int) -> bool:
+        if self.every.unit == "epochs":
+            return epochs % self.every.amount == 0
+        return time.monotonic() - self._time_of_checkpoint >= SECONDS_BETWEEN_EPOCHS
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score):

@@ -1,6 +1,7 @@
 """Training a task for a while, as part of a run."""
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -19,10 +20,17 @@ from labkit.training.task import Task
 
 
 class StepRecorder(Callback):
-    """Records the loss and the learning rate of every optimiser step."""
+    """Records the loss and the learning rate of every optimiser step, and ends the training after the last one.
 
-    def __init__(self) -> None:
-        """Begin before the first step."""
+    Lightning's own limit of steps would change how it resumes at the end of an epoch.
+    """
+
+    def __init__(self, steps: int) -> None:
+        """Begin before the first step.
+
+        :param steps: The optimiser steps of the whole training.
+        """
+        self.steps = steps
         self._step = -1
         self._losses: list[Any] = []
 
@@ -37,9 +45,12 @@ class StepRecorder(Callback):
         """Record the step, if its gradients are complete."""
         del pl_module, batch, batch_idx
         self._losses.append(outputs["loss"].detach())
-        if trainer.global_step == self._step or trainer.logger is None:
+        if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
+        trainer.should_stop = trainer.should_stop or self._step >= self.steps
+        if trainer.logger is None:
+            return
         loss = self._losses[0] if len(self._losses) == 1 else sum(self._losses) / len(self._losses)
         self._losses.clear()
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -54,7 +65,7 @@ def fit(
     *,
     duration: Duration,
     validation_every: Duration = Duration(1, "epochs"),
-    checkpoint_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Duration = Duration(1, "minutes"),
     monitor: str = "validation/loss",
     mode: Literal["min", "max"] = "min",
     accumulate: int = 1,
@@ -69,7 +80,7 @@ def fit(
     :param validation: Batches to judge by.
     :param duration: How long, in epochs or steps.
     :param validation_every: How often to judge, in epochs or steps.
-    :param checkpoint_every: How often to write a checkpoint.
+    :param checkpoint_every: How often to write a checkpoint, beside the ends of epochs.
     :param monitor: The metric by which a checkpoint is the best.
     :param mode: Whether the best is the smallest or the largest.
     :param accumulate: The batches whose gradients make one optimiser step.
@@ -77,24 +88,25 @@ def fit(
     :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
     """
     _quieten_lightning()
-    steps_per_epoch = -(-len(training) // accumulate)
+    steps_per_epoch = math.ceil(len(training) / accumulate)
     steps = duration.in_steps(steps_per_epoch)
     batches_per_validation = None
     if validation_every.unit == "steps":
         batches_per_validation = validation_every.in_steps(steps_per_epoch) * accumulate
     trainer = Trainer(
-        max_epochs=-(-steps // steps_per_epoch),
-        max_steps=steps,
+        max_epochs=math.ceil(steps / steps_per_epoch),
         val_check_interval=batches_per_validation,
         check_val_every_n_epoch=None if batches_per_validation else validation_every.amount,
         accumulate_grad_batches=accumulate,
         logger=RunLogger(run),
         callbacks=[
             *callbacks,
-            StepRecorder(),
+            StepRecorder(steps),
             ProgressDisplay(),
             Checkpointing(
                 run,
+                training,
+                steps=steps,
                 every=checkpoint_every,
                 monitor=monitor,
                 mode=mode,
