@@ -40,6 +40,7 @@ def attempt(run: Run) -> Generator[Outcome]:
     :raises UsageError: If another process works on the run.
     """
     outcome = Outcome()
+    os.environ["LABKIT_RUN_ID"] = run.identifier  # processes that this one starts to share its work join the run
     with recording(run):
         _announce(run)
         with _keep_logs(run) as log:
@@ -65,6 +66,20 @@ def attempt(run: Run) -> Generator[Outcome]:
                 run.log_artifact(path, "logs")
         run.log_artifact(log, "logs")
         run.spool.append({"state": state, "time": now()})
+
+
+@contextlib.contextmanager
+def assistance(run: Run) -> Generator[Outcome]:
+    """Work on a run that another process leads and records.
+
+    An interruption is agreed on by all of them, and the leading process says so; here it is no failure, for which a
+    launcher would end the others.
+
+    :param run: The run.
+    :return: A context like that of :func:`attempt`.
+    """
+    with contextlib.suppress(Interruption), run.signals.installed():
+        yield Outcome()
 
 
 @contextlib.contextmanager

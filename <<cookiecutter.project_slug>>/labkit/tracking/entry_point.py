@@ -71,17 +71,23 @@ class EntryPoint(Generic[P]):
         program = program_name(self.function)
         try:
             given = parse(_with_run_options(self.function), argv, program=program)
-            from labkit.tracking.attempt import attempt  # not before: `--help` needs none of it
+            from labkit.tracking.attempt import assistance, attempt  # not before: `--help` needs none of it
 
             environment = Environment.read()
-            run = self._continue(given, environment) if given.get("run_id") else self._create(given, environment)
+            if environment.rank:
+                run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
+            elif given.get("run_id"):
+                run = self._continue(given, environment)
+            else:
+                run = self._create(given, environment)
             hints = typing.get_type_hints(self.function)
             arguments = {name: decode(value, hints[name]) for name, value in run.arguments.items()}
-            with attempt(run) as outcome:
+            with attempt(run) if run.is_led_here else assistance(run) as outcome:
                 functools.partial(self.function, run, **arguments)()
         except UsageError as error:
             return report_usage_error(program, error)
-        _print_summary(run)
+        if run.is_led_here:
+            _print_summary(run)
         return outcome.exit_code
 
     @property

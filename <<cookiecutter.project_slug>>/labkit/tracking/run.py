@@ -51,6 +51,7 @@ class Run:
     :ivar experiment_name: The experiment that it belongs to.
     :ivar envelope: What it executes.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
+    :ivar signals: Whether and how it has been asked to stop.
     """
 
     def __init__(
@@ -65,6 +66,11 @@ class Run:
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this process, the first of those that execute the run together, is the one that records it."""
+        return self.environment.rank == 0
 
     @property
     def seed(self) -> int:
@@ -92,11 +98,13 @@ class Run:
         :param metrics: Values by name.
         :param step: The optimiser steps done.
         """
-        self.spool.append_metrics([(metrics, step, now())])
+        if self.is_led_here:
+            self.spool.append_metrics([(metrics, step, now())])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags, texts by name."""
-        self.spool.append({"tags": dict(tags)})
+        if self.is_led_here:
+            self.spool.append({"tags": dict(tags)})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Copy a file or folder to the artifact store; it stays here too.
@@ -104,7 +112,8 @@ class Run:
         :param path: A file or folder in :attr:`folder`.
         :param folder: The folder of the artifact store that receives it.
         """
-        self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
+        if self.is_led_here:
+            self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
 
     def log_figure(self, name: str, figure: "Figure") -> Path:
         """Keep a figure under ``figures/``, here and in the artifact store.
@@ -114,9 +123,10 @@ class Run:
         :return: The picture's path.
         """
         path = self.folder / "figures" / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, dpi=150)
-        self.log_artifact(path, "figures")
+        if self.is_led_here:
+            path.parent.mkdir(exist_ok=True)
+            figure.savefig(path, dpi=150)
+            self.log_artifact(path, "figures")
         return path
 
     def checkpoint(self, name: str = "best") -> Path:
