@@ -1,0 +1,1 @@
+"""The study: the data, the models and the experiments."""

@@ -1,0 +1,45 @@
+"""The models: architectures, and nothing about how they learn."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Final, Literal
+
+from torch import nn
+
+Architecture = Literal["mlp", "cnn"]
+
+
+def mlp(shape: Sequence[int], classes: int, width: int = 128) -> nn.Module:
+    """Make a multi-layer perceptron with one hidden layer.
+
+    :param shape: The shape of an input.
+    :param classes: How many classes there are.
+    :param width: The units of the hidden layer.
+    :return: A module from ``(batch, *shape)`` to ``(batch, classes)``.
+    """
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), width), nn.ReLU(), nn.Linear(width, classes))
+
+
+def cnn(shape: Sequence[int], classes: int, width: int = 32) -> nn.Module:
+    """Make a small convolutional network.
+
+    :param shape: The shape of an input: channels, height, width; the latter two divisible by 4.
+    :param classes: How many classes there are.
+    :param width: The channels of the first convolution.
+    :return: A module from ``(batch, *shape)`` to ``(batch, classes)``.
+    """
+    channels, height, length = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.25),
+        nn.Linear(2 * width * (height // 4) * (length // 4), classes),
+    )
+
+
+ARCHITECTURES: Final[dict[Architecture, Callable[[Sequence[int], int], nn.Module]]] = {"mlp": mlp, "cnn": cnn}

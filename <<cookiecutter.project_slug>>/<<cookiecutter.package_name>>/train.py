@@ -1,0 +1,94 @@
+"""Train a classifier: `train --help`."""
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+from labkit.training.duration import Duration
+
+if TYPE_CHECKING:
+    from labkit.training.tasks import Classification
+
+
+@entry_point
+def train(
+    run: Run,
+    *,
+    architecture: Literal["mlp", "cnn"] = "cnn",
+    learning_rate: float = 0.01,
+    batch_size: int = 64,
+    duration: Duration = Duration(15, "epochs"),
+    validation_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Duration = Duration(1, "epochs"),
+    workers: int = 0,
+) -> None:
+    """Train a classifier of handwritten digits.
+
+    An example: train --architecture mlp --duration "2000 steps"
+
+    :param architecture: The model.
+    :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
+    :param batch_size: The images of one step.
+    :param duration: How long to train: "10 epochs" or "2000 steps".
+    :param validation_every: How often to judge: "1 epoch" or "100 steps".
+    :param checkpoint_every: How often to write a checkpoint: "1 epoch", "100 steps" or "5 minutes".
+    :param workers: The processes that load data; 0 loads in this one.
+    """
+    # Imported here, so that `train --help` answers at once.
+    from labkit.data.loading import Loader
+    from labkit.report.figures import plot_confusion, plot_curves
+    from labkit.training.seeding import seed_everything
+    from labkit.training.trainer import fit
+
+    from .data import load_parts, shift
+
+    parts = load_parts()
+    training = Loader(
+        parts.training, batch_size=batch_size, seed=run.seed, shuffle=True, transform=shift, workers=workers
+    )
+    validation = Loader(parts.validation, batch_size=256, seed=run.seed)
+
+    seed_everything(run.seed, "initialisation")
+    task = make_task(architecture, learning_rate, steps=duration.in_steps(len(training)))
+    fit(
+        task,
+        run,
+        training,
+        validation,
+        duration=duration,
+        validation_every=validation_every,
+        checkpoint_every=checkpoint_every,
+    )
+    run.log_figure("curves", plot_curves(run.history))
+    run.log_figure("confusion-validation", plot_confusion(task.results["validation"]["confusion"].numpy()))
+
+
+def make_task(architecture: Literal["mlp", "cnn"], learning_rate: float = 0.01, steps: int = 1) -> "Classification":
+    """Put model, task, optimiser and schedule together; each is exchanged here and nowhere else.
+
+    :param architecture: The model.
+    :param learning_rate: The largest step of the optimiser.
+    :param steps: How many steps the schedule spans.
+    :return: The task, with fresh weights.
+    """
+    from functools import partial
+
+    from torch.optim import AdamW
+    from torch.optim.lr_scheduler import OneCycleLR
+
+    from labkit.training.tasks import Classification
+
+    from .data import CLASSES, SHAPE
+    from .model import ARCHITECTURES
+
+    return Classification(
+        ARCHITECTURES[architecture](SHAPE, CLASSES),
+        classes=CLASSES,
+        optimizer=partial(AdamW, lr=learning_rate),
+        scheduler=partial(OneCycleLR, max_lr=learning_rate, total_steps=steps),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(train.main())

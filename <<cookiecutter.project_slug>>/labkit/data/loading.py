@@ -1,0 +1,126 @@
+"""From a data set to batches: the same ones for any number of workers, and after any interruption."""
+
+import contextlib
+import random
+from collections.abc import Callable, Generator, Iterator, Sized
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from labkit.data.sampling import Batch, ResumableBatchSampler
+from labkit.seed import derive_seed
+
+Sample = TypeVar("Sample")
+Transform = Callable[[Any, torch.Generator], Any]
+"""Makes a sample of a sample; all that is random in it comes from the generator, the sample's own."""
+
+
+class Loader(DataLoader[Any]):
+    """A data loader that knows its place: what was yielded, in which epoch, and how to go on from there."""
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = False,
+        workers: int = 0,
+        transform: Transform | None = None,
+        drop_last: bool = False,
+        collate: Callable[[list[Any]], Any] = default_collate,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Describe the batches.
+
+        :param dataset: Samples by index.
+        :param batch_size: How many samples a batch has.
+        :param seed: The run's seed.
+        :param shuffle: Whether to learn from it: the order is random, and each epoch has its own. Without, every pass is the
+            same, whatever is random in the samples included: a set to judge by.
+        :param workers: How many processes load; 0 loads in this one.
+        :param transform: Applied to each sample, with the sample's own random numbers of the epoch.
+        :param drop_last: Whether a last batch that is smaller is left out.
+        :param collate: Makes a batch of samples.
+        :param rank: This process's number among those that train together.
+        :param world_size: How many they are.
+        """
+        if not isinstance(dataset, Sized):
+            raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
+        self.order = ResumableBatchSampler(
+            len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last, rank=rank, world_size=world_size
+        )
+        super().__init__(
+            _Samples(dataset, transform, seed),
+            batch_sampler=self.order,  # pyright: ignore[reportArgumentType]  the data set reads what it yields
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=collate,
+            # The loader draws a number for its workers; it must not come from the stream that dropout draws from.
+            generator=torch.Generator().manual_seed(derive_seed(seed, "workers")),
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Iterate over the rest of the epoch."""
+        if not self.order.shuffle:
+            yield from super().__iter__()
+            return
+        for batch in super().__iter__():
+            self.order.position += 1
+            if self.order.position == len(self.order):
+                self.order.epoch, self.order.position = self.order.epoch + 1, 0
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place after the batch that was yielded last."""
+        return {"epoch": self.order.epoch, "position": self.order.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a place.
+
+        :param state: What :meth:`state_dict` returned.
+        """
+        self.order.epoch, self.order.position = state["epoch"], state["position"]
+
+
+class _Samples(Dataset[Any]):
+    """A data set as its loader asks for it: a batch at a time, every stream of random numbers set for that batch."""
+
+    def __init__(self, dataset: Any, transform: Transform | None, seed: int) -> None:
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, batch: Batch) -> list[Any]:
+        with _own_random_numbers(derive_seed(self.seed, "loading", batch.epoch, batch.number)):
+            samples = [self.dataset[index] for index in batch.indices]
+            if self.transform is None:
+                return samples
+            generator = torch.Generator()
+            for place, index in enumerate(batch.indices):
+                generator.manual_seed(derive_seed(self.seed, "augmentation", batch.epoch, index))
+                samples[place] = self.transform(samples[place], generator)
+            return samples
+
+
+@contextlib.contextmanager
+def _own_random_numbers(seed: int) -> Generator[None]:
+    """Give code that draws from the global streams its own numbers, then put the streams back."""
+    in_worker = get_worker_info() is not None
+    states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        if states:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])

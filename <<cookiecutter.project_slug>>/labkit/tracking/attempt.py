@@ -1,0 +1,163 @@
+"""One process's work on a run: from taking hold of it to its last word, whatever happens in between."""
+
+import contextlib
+import faulthandler
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from filelock import FileLock, Timeout
+
+from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from labkit.tracking.interruption import Interruption
+from labkit.tracking.run import STATE_TAG, Run, connect, now
+from labkit.tracking.sender import RUN_LOCK
+from labkit.tracking.state import State
+
+EXIT_KILLED: Final = 130
+"""Ended by the user's Ctrl-C, as shells have it."""
+SECONDS_TO_WAIT_FOR_THE_RUN: Final = 15.0
+"""The sender of an attempt before may hold the run for a moment, to say how that one ended."""
+SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 30.0
+
+
+class Outcome:
+    """How an attempt ended; an exit code once it has."""
+
+    exit_code: int = EXIT_DONE
+
+
+@contextlib.contextmanager
+def attempt(run: Run) -> Generator[Outcome]:
+    """Work on a run; whatever ends the work is recorded as the run's state and does not leave this context.
+
+    :param run: The run.
+    :return: A context whose value knows the exit code afterwards.
+    :raises UsageError: If another process works on the run.
+    """
+    outcome = Outcome()
+    with recording(run):
+        _announce(run)
+        with _keep_logs(run) as log:
+            state = State.FINISHED
+            try:
+                yield outcome
+            except (KeyboardInterrupt, Interruption) as interruption:
+                state = interruption.state if isinstance(interruption, Interruption) else State.KILLED
+                outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
+                print(
+                    f"\n{state.capitalize()}. To go on: {run.envelope.entry_point} --run-id {run.identifier}",
+                    file=sys.stderr,
+                )
+            except UsageError as error:
+                state, outcome.exit_code = State.FAILED, EXIT_USAGE
+                print(f"{run.envelope.entry_point}: {error}", file=sys.stderr)
+            except BaseException:
+                state, outcome.exit_code = State.FAILED, EXIT_FAILED
+                text = traceback.format_exc()
+                print(text, file=sys.stderr)
+                path = log.with_name("traceback.txt")
+                path.write_text(text, encoding="utf-8")
+                run.log_artifact(path, "logs")
+        run.log_artifact(log, "logs")
+        run.spool.append({"state": state, "time": now()})
+
+
+@contextlib.contextmanager
+def recording(run: Run) -> Generator[None]:
+    """Add to a run from this process, without a say in how it ended.
+
+    :param run: The run.
+    :return: A context; when it is left, what was added is in the store, or waits in the run's folder for `sync-runs`.
+    :raises UsageError: If another process works on the run.
+    """
+    with _hold(run):
+        sender = _start_sender(run)
+        try:
+            yield
+        finally:
+            run.spool.close()
+    _await_sender(sender, run)
+
+
+@contextlib.contextmanager
+def _hold(run: Run) -> Generator[None]:
+    try:
+        with FileLock(run.folder / RUN_LOCK, timeout=SECONDS_TO_WAIT_FOR_THE_RUN):
+            yield
+    except Timeout:
+        raise UsageError(
+            f"the run {run.identifier} is being executed by another process: wait for it, or end it."
+        ) from None
+
+
+def _announce(run: Run) -> None:
+    store = connect(run.environment)
+    store.update_run(run.identifier, State.RUNNING.mlflow_status)
+    store.set_tag(run.identifier, STATE_TAG, State.RUNNING)
+
+
+def _start_sender(run: Run) -> subprocess.Popen[bytes]:
+    """Start the sender in a session of its own: it outlives this process, and no signal for this one reaches it."""
+    with (run.folder / "sender.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "labkit.tracking.sender", str(run.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={
+                **os.environ,
+                "MLFLOW_TRACKING_URI": run.environment.mlflow_tracking_uri,
+                "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            },
+        )
+
+
+def _await_sender(sender: subprocess.Popen[bytes], run: Run) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if sender.wait(SECONDS_TO_WAIT_FOR_THE_SENDER) == 0:
+            return
+    print(
+        f"Not all of run {run.identifier} has reached {run.environment.mlflow_tracking_uri}: "
+        f"it is kept in {run.folder} and sent by `sync-runs`.",
+        file=sys.stderr,
+    )
+
+
+class _Tee:
+    """A text stream that also writes to a second one; to all else it is the first."""
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self._terminal = terminal
+        self._log = log
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        return self._terminal.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._terminal, name)
+
+
+@contextlib.contextmanager
+def _keep_logs(run: Run) -> Generator[Path]:
+    """Write what this process prints to ``logs/attempt-N.txt`` as well."""
+    folder = run.folder / "logs"
+    folder.mkdir(exist_ok=True)
+    number = 1 + sum(1 for _ in folder.glob("attempt-*.txt"))
+    path = folder / f"attempt-{number}.txt"
+    with path.open("w", encoding="utf-8", buffering=1) as log:
+        streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = _Tee(sys.stdout, log), _Tee(sys.stderr, log)
+        faulthandler.enable(log)
+        try:
+            yield path
+        finally:
+            faulthandler.disable()
+            sys.stdout, sys.stderr = streams

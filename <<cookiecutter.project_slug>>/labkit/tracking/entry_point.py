@@ -1,0 +1,167 @@
+"""A typed, documented function whose every call is a recorded run.
+
+.. code-block:: python
+
+    @entry_point
+    def train(run: Run, *, learning_rate: float = 0.01) -> None:
+        \"\"\"Train a model.
+
+        :param learning_rate: The size of a step.
+        \"\"\"
+
+``train.main()`` reads the command line, creates a run (or, with ``--run-id``, continues one), calls the function and
+records how it ended.
+"""
+
+import functools
+import inspect
+import random
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, Final, Generic, ParamSpec
+
+from labkit.command import UsageError, parse, program_name, report_usage_error
+from labkit.environment import Environment
+from labkit.tracking.parameter import decode, encode
+from labkit.tracking.run import Envelope, Run, create_run, open_run
+
+P = ParamSpec("P")
+LARGEST_SEED: Final = 2**32 - 1
+"""NumPy takes no larger one."""
+
+
+def run_options(
+    *,
+    seed: int | None = None,
+    run_name: str | None = None,
+    experiment_name: str | None = None,
+    note: str | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Say which run it is.
+
+    :param seed: The number from which all chance derives, 0 to 4294967295; chosen at random by default, and recorded.
+    :param run_name: A readable name for the run; one is invented by default.
+    :param experiment_name: The experiment that the run belongs to; the study's name by default.
+    :param note: A sentence to remember why.
+    :param run_id: Continue this run with its own arguments, from its newest checkpoint.
+    """
+
+
+class EntryPoint(Generic[P]):
+    """A function whose calls from the command line, through :meth:`main`, are runs."""
+
+    def __init__(self, function: Callable[Concatenate[Run, P], None]) -> None:
+        """Take the function; its first parameter receives the run."""
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, run: Run, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call the function itself with a run that exists."""
+        self.function(run, *args, **kwargs)
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Execute a run as the command line says.
+
+        :param argv: The words of the command line without the program's name; ``sys.argv[1:]`` by default.
+        :return: The exit code: 0 done, 1 failed, 2 bad input, 75 interrupted with a checkpoint, 130 ended by Ctrl-C.
+        """
+        program = program_name(self.function)
+        try:
+            given = parse(_with_run_options(self.function), argv, program=program)
+            from labkit.tracking.attempt import attempt  # not before: `--help` needs none of it
+
+            environment = Environment.read()
+            run = self._continue(given, environment) if given.get("run_id") else self._create(given, environment)
+            hints = typing.get_type_hints(self.function)
+            arguments = {name: decode(value, hints[name]) for name, value in run.arguments.items()}
+            with attempt(run) as outcome:
+                functools.partial(self.function, run, **arguments)()
+        except UsageError as error:
+            return report_usage_error(program, error)
+        _print_summary(run)
+        return outcome.exit_code
+
+    def _create(self, given: dict[str, Any], environment: Environment) -> Run:
+        from labkit.tracking.provenance import describe_commit
+
+        seed = given.get("seed")
+        if seed is None:
+            seed = random.SystemRandom().randint(0, LARGEST_SEED)
+        if not 0 <= seed <= LARGEST_SEED:
+            raise UsageError(f"--seed is {seed}: it takes a number from 0 to {LARGEST_SEED}.")
+        parameters = _own_parameters(self.function)
+        arguments = {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
+        return create_run(
+            environment,
+            Envelope(entry_point=program_name(self.function), arguments=arguments, seed=seed),
+            experiment_name=given.get("experiment_name") or _study_name(self.function),
+            run_name=given.get("run_name"),
+            tags=describe_commit(environment.project_path)
+            | ({"mlflow.note.content": given["note"]} if given.get("note") else {}),
+        )
+
+    def _continue(self, given: dict[str, Any], environment: Environment) -> Run:
+        run = open_run(environment, given.pop("run_id"))
+        program = program_name(self.function)
+        if run.envelope.entry_point != program:
+            raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
+        recorded = {**run.arguments, "seed": run.seed}
+        for name, value in given.items():
+            if name not in recorded:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(f"{option} cannot be given with --run-id: the run has its own.")
+            if encode(value) != recorded[name]:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{option} is {encode(value)!r}, but the run {run.identifier} has {recorded[name]!r}: "
+                    "leave it out to continue the run, or leave out --run-id for a new one."
+                )
+        return run
+
+
+def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
+    """Make a function an entry point: each of its calls from the command line is a recorded run.
+
+    :param function: Takes the run first, then keyword-only parameters, typed and described in its docstring.
+    :return: The function, callable as before, with a ``main`` for console scripts.
+    """
+    return EntryPoint(function)
+
+
+def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that a user gives: all but the first, the run."""
+    return dict(list(inspect.signature(function).parameters.items())[1:])
+
+
+def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function with the parameters to read: the entry point's own, then those that say which run."""
+    options = inspect.signature(run_options).parameters
+    own = _own_parameters(function)
+    if clash := sorted(options.keys() & own.keys()):
+        raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
+    combined = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
+    hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
+    combined.__annotations__ = {name: hints[name] for name in [*own, *options]}
+    fields = (inspect.getdoc(run_options) or "").partition("\n\n")[2]
+    combined.__doc__ = f"{inspect.getdoc(function) or ''}\n{fields}"
+    return combined
+
+
+def _study_name(function: Callable[..., None]) -> str:
+    """Return the name of the package that a function is of, also where its module is run by ``python -m``."""
+    module = function.__module__
+    if module == "__main__" and (specification := sys.modules["__main__"].__spec__):
+        module = specification.name
+    return module.partition(".")[0]
+
+
+def _print_summary(run: Run) -> None:
+    print(f"run         {run.identifier} ({run.name}, experiment {run.experiment_name})")
+    print(f"files       {run.folder}")
+    for name, (_, values) in sorted(run.history.items()):
+        if not name.endswith("_step"):
+            print(f"{name:<28}{values[-1]:.4f}")

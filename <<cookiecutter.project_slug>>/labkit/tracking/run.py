@@ -1,0 +1,286 @@
+"""One run: its entry in the tracking store, and the folder beside it.
+
+A run is created before anything executes and carries all that is needed to execute it. While it executes, it only
+appends to files in its folder; :mod:`labkit.tracking.sender`, a process of its own, brings them to the store.
+"""
+
+import functools
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from labkit.command import UsageError
+from labkit.environment import Environment
+from labkit.tracking.interruption import SignalWatch
+from labkit.tracking.parameter import Plain
+from labkit.tracking.spool import FILE_NAME, Spool, read_history
+from labkit.tracking.state import State
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+ENVELOPE: Final = "envelope.json"
+STATE_TAG: Final = "labkit.state"
+ENTRY_POINT_TAG: Final = "labkit.entry_point"
+LIMIT_OF_PARAMETER: Final = 6000
+"""Characters of a parameter's text that MLflow keeps; the envelope holds all of it."""
+LIMIT_OF_BATCH: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """What must be known to execute a run."""
+
+    entry_point: str
+    arguments: dict[str, Plain]
+    """Every argument as the entry point receives it, as plain data."""
+    seed: int
+
+
+class Run:
+    """A run that this process works on.
+
+    :ivar identifier: The run's id in the tracking store.
+    :ivar name: Its readable name.
+    :ivar experiment_name: The experiment that it belongs to.
+    :ivar envelope: What it executes.
+    :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
+    """
+
+    def __init__(
+        self, identifier: str, name: str, experiment_name: str, envelope: Envelope, environment: Environment
+    ) -> None:
+        """Describe a run that is in the store; :func:`create_run` and :func:`open_run` do so."""
+        self.identifier = identifier
+        self.name = name
+        self.experiment_name = experiment_name
+        self.envelope = envelope
+        self.environment = environment
+        self.signals = SignalWatch()
+        self.folder = environment.runs_path / identifier
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def seed(self) -> int:
+        """The seed from which every random number of the run derives."""
+        return self.envelope.seed
+
+    @property
+    def arguments(self) -> dict[str, Plain]:
+        """The arguments of the run's entry point, as plain data."""
+        return self.envelope.arguments
+
+    @functools.cached_property
+    def spool(self) -> Spool:
+        """The file through which everything reaches the store."""
+        return Spool(self.folder)
+
+    @property
+    def history(self) -> dict[str, tuple[list[int], list[float]]]:
+        """The steps and values of every metric that was recorded on this machine."""
+        return read_history(self.folder / FILE_NAME) if (self.folder / FILE_NAME).exists() else {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record metrics, each under its stage: ``test/accuracy``.
+
+        :param metrics: Values by name.
+        :param step: The optimiser steps done.
+        """
+        self.spool.append_metrics([(metrics, step, now())])
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags, texts by name."""
+        self.spool.append({"tags": dict(tags)})
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Copy a file or folder to the artifact store; it stays here too.
+
+        :param path: A file or folder in :attr:`folder`.
+        :param folder: The folder of the artifact store that receives it.
+        """
+        self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
+
+    def log_figure(self, name: str, figure: "Figure") -> Path:
+        """Keep a figure under ``figures/``, here and in the artifact store.
+
+        :param name: Its name without an ending.
+        :param figure: The figure.
+        :return: The picture's path.
+        """
+        path = self.folder / "figures" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, dpi=150)
+        self.log_artifact(path, "figures")
+        return path
+
+    def checkpoint(self, name: str = "best") -> Path:
+        """Find one of the run's checkpoints, here or in the artifact store.
+
+        :param name: ``best`` or ``last``.
+        :return: The path of the file.
+        :raises UsageError: If the run has no such checkpoint.
+        """
+        path = self.folder / "checkpoints" / f"{name}.ckpt"
+        if not path.exists():
+            self.download(f"checkpoints/{name}.ckpt", path)
+        return path
+
+    def download(self, artifact: str, path: Path) -> Path:
+        """Copy an artifact of the run from the store to this machine.
+
+        :param artifact: Its path in the artifact store.
+        :param path: Where it goes; complete or not there at all.
+        :return: The same path.
+        :raises UsageError: If the run has no such artifact.
+        """
+        from mlflow.exceptions import MlflowException
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+            try:
+                copy = connect(self.environment).download_artifacts(self.identifier, artifact, folder)
+            except (MlflowException, OSError) as error:
+                raise UsageError(f"the run {self.identifier} has no '{artifact}' in the artifact store.") from error
+            Path(copy).replace(path)
+        return path
+
+
+def create_run(
+    environment: Environment,
+    envelope: Envelope,
+    *,
+    experiment_name: str,
+    run_name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Run:
+    """Create a run in the tracking store, sealed and not yet running.
+
+    :param environment: Says which store, and where the run's folder goes.
+    :param envelope: What the run executes.
+    :param experiment_name: The experiment that it belongs to, made where it is new.
+    :param run_name: A readable name; MLflow invents one by default.
+    :param tags: Further texts to keep with it, by name.
+    :return: The run.
+    """
+    from mlflow.entities import Param, RunTag
+
+    store = connect(environment)
+    tags = {STATE_TAG: State.CREATED, ENTRY_POINT_TAG: envelope.entry_point, **(tags or {})}
+    if environment.mlflow_run_id:
+        entry = store.get_run(environment.mlflow_run_id)
+        experiment_name = store.get_experiment(entry.info.experiment_id).name
+        if run_name:
+            store.update_run(entry.info.run_id, name=run_name)
+    else:
+        experiment = find_or_create_experiment(environment, experiment_name)
+        entry = store.create_run(experiment, run_name=run_name)
+        store.update_run(entry.info.run_id, status=State.CREATED.mlflow_status)
+    identifier = entry.info.run_id
+    recorded = {"seed": envelope.seed, **envelope.arguments}
+    # `mlflow run` has recorded the parameters that it passed on; the store never lets a parameter change.
+    parameters = [
+        Param(name, str(value)[:LIMIT_OF_PARAMETER])
+        for name, value in recorded.items()
+        if name not in entry.data.params
+    ]
+    for start in range(0, len(parameters), LIMIT_OF_BATCH):
+        store.log_batch(identifier, params=parameters[start : start + LIMIT_OF_BATCH])
+    store.log_batch(identifier, tags=[RunTag(name, value) for name, value in tags.items()])
+    run = Run(identifier, run_name or entry.info.run_name or identifier, experiment_name, envelope, environment)
+    path = run.folder / ENVELOPE
+    path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
+    store.log_artifact(identifier, str(path))
+    return run
+
+
+def open_run(environment: Environment, identifier: str) -> Run:
+    """Open a run that is in the tracking store.
+
+    :param environment: Says which store.
+    :param identifier: The run's id.
+    :return: The run.
+    :raises UsageError: If there is no such run, or it was not made by Labkit.
+    """
+    from mlflow.exceptions import MlflowException
+
+    store = connect(environment)
+    try:
+        entry = store.get_run(identifier)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
+        raise UsageError(
+            f"there is no run '{identifier}' in {environment.mlflow_tracking_uri}: give the id that `train` printed."
+        ) from None
+    path = environment.runs_path / identifier / ENVELOPE
+    experiment_name = store.get_experiment(entry.info.experiment_id).name
+    unread = Envelope(entry_point=entry.data.tags.get(ENTRY_POINT_TAG, ""), arguments={}, seed=0)
+    run = Run(identifier, entry.info.run_name or identifier, experiment_name, unread, environment)
+    if not path.exists():
+        run.download(ENVELOPE, path)
+    run.envelope = Envelope(**json.loads(path.read_text(encoding="utf-8")))
+    return run
+
+
+def find_newest_run(environment: Environment, experiment_name: str, entry_point: str) -> Run:
+    """Find the run that finished last.
+
+    :param environment: Says which store.
+    :param experiment_name: The experiment to look in.
+    :param entry_point: The entry point that it executed.
+    :return: The run.
+    :raises UsageError: If there is none.
+    """
+    store = connect(environment)
+    experiment = store.get_experiment_by_name(experiment_name)
+    found = experiment and store.search_runs(
+        [experiment.experiment_id],
+        f"tags.`{ENTRY_POINT_TAG}` = '{entry_point}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        order_by=["attributes.end_time DESC"],
+    )
+    if not found:
+        raise UsageError(f"no run of `{entry_point}` has finished in experiment '{experiment_name}': run it first.")
+    return open_run(environment, found[0].info.run_id)
+
+
+def find_or_create_experiment(environment: Environment, name: str) -> str:
+    """Return the id of the experiment of a name, making it where it is new."""
+    from mlflow.exceptions import MlflowException
+
+    store = connect(environment)
+    if experiment := store.get_experiment_by_name(name):
+        return experiment.experiment_id
+    # A server knows where its artifacts go; those of a local store go into the project, wherever the command was given.
+    local = environment.mlflow_tracking_uri.startswith("sqlite:")
+    location = (environment.project_path / "mlruns" / name).as_uri() if local else None
+    try:
+        return store.create_experiment(name, artifact_location=location)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        experiment = store.get_experiment_by_name(name)
+        if experiment is None:
+            raise
+        return experiment.experiment_id
+
+
+@functools.cache
+def connect(environment: Environment) -> "MlflowClient":
+    """Return a client of the tracking store that the environment names."""
+    for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(environment.mlflow_tracking_uri)
+
+
+def now() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

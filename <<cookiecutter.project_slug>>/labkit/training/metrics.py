@@ -1,0 +1,101 @@
+"""Metrics over a whole epoch: exact, one set a stage, and resumable in the middle of it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.distributed import all_reduce, is_available, is_initialized
+from torchmetrics import Metric
+
+LIMIT_OF_BATCHES: Final = 32
+LIMIT_OF_ELEMENTS: Final = 2**18
+
+
+class EpochMetrics:
+    """The mean loss and any metrics of torchmetrics over one epoch of one stage.
+
+    A metric's update costs much more than the numbers it adds, so predictions are gathered and passed on many batches
+    at a time. When that happens depends on the data alone: an interruption changes nothing, not even the order in which
+    numbers are added.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        """Begin an epoch.
+
+        :param metrics: Metrics by name; each stage needs copies of its own.
+        """
+        self.metrics = dict(metrics)
+        self._loss_sum = 0.0
+        self._samples = 0
+        self._pending: list[tuple[Tensor, int, Tensor, Tensor]] = []
+
+    def update(self, loss: Tensor, prediction: Tensor, target: Tensor) -> None:
+        """Take in one batch.
+
+        :param loss: The mean loss of its samples, a scalar.
+        :param prediction: What the metrics compare, its first dimension the samples.
+        :param target: What they compare it with.
+        """
+        self._pending.append((loss.detach(), len(target), prediction.detach(), target))
+        elements = sum(entry[2].numel() for entry in self._pending)
+        if len(self._pending) >= LIMIT_OF_BATCHES or elements >= LIMIT_OF_ELEMENTS:
+            self._pass_on()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the loss and the metrics of all that was taken in, over all processes.
+
+        :return: Tensors by name; scalars, but for metrics such as a confusion matrix.
+        """
+        self._pass_on()
+        sums = torch.tensor([self._loss_sum, self._samples], dtype=torch.float64)
+        if is_available() and is_initialized():
+            all_reduce(sums)
+        loss = sums[0] / sums[1] if sums[1] else torch.tensor(math.nan)
+        return {"loss": loss, **{name: metric.compute() for name, metric in self.metrics.items()}}
+
+    def reset(self) -> None:
+        """Begin another epoch."""
+        self._loss_sum, self._samples = 0.0, 0
+        self._pending.clear()
+        for metric in self.metrics.values():
+            metric.reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all from which another process can go on in the middle of the epoch."""
+        return {
+            "loss_sum": self._loss_sum,
+            "samples": self._samples,
+            "pending": [list(entry) for entry in self._pending],
+            "metrics": {
+                name: {"count": metric._update_count, "states": metric.metric_state}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                for name, metric in self.metrics.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        :param state: What :meth:`state_dict` returned.
+        """
+        self._loss_sum, self._samples = state["loss_sum"], state["samples"]
+        self._pending = [(loss, count, prediction, target) for loss, count, prediction, target in state["pending"]]
+        for name, metric in self.metrics.items():
+            metric.reset()
+            for attribute, value in state["metrics"][name]["states"].items():
+                setattr(metric, attribute, value)
+            metric._update_count = state["metrics"][name]["count"]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def _pass_on(self) -> None:
+        if not self._pending:
+            return
+        losses = torch.stack([loss for loss, *_ in self._pending]).tolist()
+        for loss, (_, count, *_) in zip(losses, self._pending, strict=True):
+            self._loss_sum += loss * count
+            self._samples += count
+        prediction = torch.cat([entry[2] for entry in self._pending])
+        target = torch.cat([entry[3] for entry in self._pending])
+        self._pending.clear()
+        for metric in self.metrics.values():
+            metric.to(prediction.device).update(prediction, target)

@@ -1,0 +1,145 @@
+"""Training a task for a while, as part of a run."""
+
+import logging
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from labkit.data.loading import Loader
+from labkit.tracking.logger import RunLogger
+from labkit.tracking.run import Run
+from labkit.training.checkpoint import find_newest
+from labkit.training.checkpointing import AtomicCheckpointIO, Checkpointing
+from labkit.training.duration import Duration
+from labkit.training.progress import ProgressDisplay
+from labkit.training.seeding import seed_everything
+from labkit.training.task import Task
+
+
+class StepRecorder(Callback):
+    """Records the loss and the learning rate of every optimiser step, and ends the training after the last one.
+
+    Lightning's own limit of steps would change how it resumes at the end of an epoch.
+    """
+
+    def __init__(self, steps: int) -> None:
+        """Begin before the first step.
+
+        :param steps: The optimiser steps of the whole training.
+        """
+        self.steps = steps
+        self._step = -1
+        self._losses: list[Any] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin after the steps of a checkpoint."""
+        del pl_module
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Record the step, if its gradients are complete."""
+        del pl_module, batch, batch_idx
+        self._losses.append(outputs["loss"].detach())
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        trainer.should_stop = trainer.should_stop or self._step >= self.steps
+        if trainer.logger is None:
+            return
+        loss = self._losses[0] if len(self._losses) == 1 else sum(self._losses) / len(self._losses)
+        self._losses.clear()
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        trainer.logger.log_metrics({"train/loss_step": loss, "train/learning_rate_step": rate}, step=self._step)
+
+
+def fit(
+    task: Task,
+    run: Run,
+    training: Loader,
+    validation: Loader,
+    *,
+    duration: Duration,
+    validation_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Duration = Duration(1, "epochs"),
+    monitor: str = "validation/loss",
+    mode: Literal["min", "max"] = "min",
+    accumulate: int = 1,
+    callbacks: Sequence[Callback] = (),
+    **trainer_arguments: Any,
+) -> None:
+    """Train a task; where the run has a checkpoint, from there.
+
+    :param task: What is trained.
+    :param run: The run that this is part of.
+    :param training: Batches to learn from.
+    :param validation: Batches to judge by.
+    :param duration: How long, in epochs or steps.
+    :param validation_every: How often to judge, in epochs or steps.
+    :param checkpoint_every: How often to write a checkpoint.
+    :param monitor: The metric by which a checkpoint is the best.
+    :param mode: Whether the best is the smallest or the largest.
+    :param accumulate: The batches whose gradients make one optimiser step.
+    :param callbacks: Further callbacks of Lightning.
+    :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
+    """
+    _quieten_lightning()
+    steps_per_epoch = math.ceil(len(training) / accumulate)
+    steps = duration.in_steps(steps_per_epoch)
+    batches_per_validation = None
+    if validation_every.unit == "steps":
+        batches_per_validation = validation_every.in_steps(steps_per_epoch) * accumulate
+    trainer = Trainer(
+        max_epochs=math.ceil(steps / steps_per_epoch),
+        val_check_interval=batches_per_validation,
+        check_val_every_n_epoch=None if batches_per_validation else validation_every.amount,
+        accumulate_grad_batches=accumulate,
+        logger=RunLogger(run),
+        callbacks=[
+            *callbacks,
+            StepRecorder(steps),
+            ProgressDisplay(),
+            Checkpointing(
+                run,
+                training,
+                steps=steps,
+                every=checkpoint_every,
+                monitor=monitor,
+                mode=mode,
+                batches_per_validation=batches_per_validation,
+            ),
+        ],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=run.folder,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **trainer_arguments,
+    )
+    seed_everything(run.seed, "training", trainer.global_rank)
+    trainer.fit(task, training, validation, ckpt_path=find_newest(run.folder), weights_only=True)
+
+
+def evaluate(task: Task, loader: Loader) -> dict[str, Any]:
+    """Compute a task's metrics on a test set.
+
+    :param task: A task with its weights.
+    :param loader: The batches of the test set.
+    :return: Metrics by name, tensors, without the stage's name.
+    """
+    _quieten_lightning()
+    trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.test(task, loader, verbose=False)
+    return task.results["test"]
+
+
+def _quieten_lightning() -> None:
+    """Leave out what says nothing about the run: advertisements, absent devices, a library's own leftovers."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")

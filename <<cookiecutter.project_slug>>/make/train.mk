@@ -1,0 +1,9 @@
+# The study's entry points; ARGS are their options: make train ARGS="--learning-rate 0.01"
+
+.PHONY: train evaluate
+
+train: .venv/bin/python ## Train (ARGS=--help: all options)
+	@.venv/bin/train $(ARGS)
+
+evaluate: .venv/bin/python ## Evaluate a run (ARGS="--run-id ID")
+	@.venv/bin/evaluate $(ARGS)

@@ -1,0 +1,86 @@
+"""A study in which all is random that can be: order, augmentation, workers, dropout; with schedule and accumulation."""
+
+import random
+import sys
+import time
+
+import numpy as np
+
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+from labkit.training.duration import Duration
+
+
+@entry_point
+def train(
+    run: Run,
+    *,
+    duration: Duration = Duration(6, "epochs"),
+    validation_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Duration = Duration(3, "steps"),
+    workers: int = 2,
+    seconds_per_batch: float = 0.0,
+) -> None:
+    """Train on noise.
+
+    :param duration: How long.
+    :param validation_every: How often to judge.
+    :param checkpoint_every: How often to write a checkpoint.
+    :param workers: The processes that load.
+    :param seconds_per_batch: How long each batch dawdles, so that there is time to interrupt it.
+    """
+    from functools import partial
+
+    import torch
+    from torch import Tensor, nn
+    from torch.optim import AdamW
+    from torch.optim.lr_scheduler import OneCycleLR
+    from torch.utils.data import Dataset
+
+    from labkit.data.loading import Loader
+    from labkit.training.seeding import seed_everything
+    from labkit.training.task import Result
+    from labkit.training.tasks import Classification
+    from labkit.training.trainer import fit
+
+    class Noise(Dataset[tuple[Tensor, int]]):
+        def __len__(self) -> int:
+            return 50
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            shift = random.random() + np.random.random() + torch.rand(()).item()
+            return torch.arange(8.0) * (index + 1) / 50 + shift, index % 3
+
+    class Dawdling(Classification):
+        def compute(self, batch: tuple[Tensor, Tensor]) -> Result:
+            time.sleep(seconds_per_batch)
+            return super().compute(batch)
+
+    def jitter(sample: tuple[Tensor, int], generator: torch.Generator) -> tuple[Tensor, int]:
+        return sample[0] + torch.randn(8, generator=generator), sample[1]
+
+    training = Loader(Noise(), batch_size=4, seed=run.seed, shuffle=True, workers=workers, transform=jitter)
+    validation = Loader(Noise(), batch_size=16, seed=run.seed + 1)
+    steps = duration.in_steps(-(-len(training) // 2))
+    seed_everything(run.seed, "initialisation")
+    task = Dawdling(
+        nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 3)),
+        classes=3,
+        optimizer=partial(AdamW, lr=0.01),
+        scheduler=partial(OneCycleLR, max_lr=0.01, total_steps=steps),
+    )
+    fit(
+        task,
+        run,
+        training,
+        validation,
+        duration=duration,
+        validation_every=validation_every,
+        checkpoint_every=checkpoint_every,
+        accumulate=2,
+        gradient_clip_val=1.0,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(train.main())

@@ -1,0 +1,60 @@
+"""Put the new project under git, the bare rendering on the branches `main` and `template`, and print the next steps."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# A hook of git, or a Makefile called by one, exports these: they would lead git to the other repository.
+OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+
+
+def commit_rendering(name: str, email: str) -> None:
+    """Make the current folder a repository whose one commit is the bare rendering.
+
+    The author is given to this one commit, and the user's own configuration decides nothing of it: neither its
+    hooks and signatures nor files ignored everywhere, since a later update compares with exactly this commit.
+
+    :raises subprocess.CalledProcessError: When git refuses.
+    """
+    identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", name), ("EMAIL", email))}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY} | identity
+    plain = ("-c", "core.hooksPath=/dev/null", "-c", "core.excludesFile=/dev/null", "-c", "commit.gpgSign=false")
+    for arguments in (
+        ("init", "--quiet"),
+        ("symbolic-ref", "HEAD", "refs/heads/main"),
+        # What the project ignores was left in the template's folder by its developers' tools.
+        ("clean", "-dfqX"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message", "Begin with the project as the template renders it"),
+        ("branch", "template"),
+    ):
+        subprocess.run(["git", *plain, *arguments], env=environment, check=True, capture_output=True, text=True)  # noqa: S603, S607
+
+
+def main() -> int:
+    """Finish the project in the current folder."""
+    answers = json.loads(r"""<< cookiecutter | jsonify >>""")
+    if shutil.which("git") is None:
+        print("git is missing, so the project is not under version control; everything but `make template-update` works.")
+    else:
+        try:
+            commit_rendering(answers["author_name"], answers["author_email"])
+        except subprocess.CalledProcessError as error:
+            print(f"git could not commit the project, which is otherwise complete: {error.stderr.strip()}", file=sys.stderr)
+    print(f"""
+{answers["project_name"]} stands in {Path.cwd()}
+
+Next steps:
+    cd {Path.cwd()}
+    make init           # set up its Python, Poetry and the locked environment
+    make train          # train the first model, recorded
+    make help           # see everything else
+""")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

