@@ -37,7 +37,9 @@ MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 DENIED: Final = frozenset(
     {"401", "403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 )
+STATUS_COMPLETE: Final = 200
 STATUS_PARTIAL: Final = 206
+STATUS_CONTENT: Final = frozenset({STATUS_COMPLETE, STATUS_PARTIAL})
 STATUS_GONE: Final = frozenset({404, 412, 416})
 STATUS_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -197,9 +199,10 @@ class S3Object:
             if response.status in STATUS_BUSY:
                 raise BrokenConnectionError(f"the server answered with status {response.status}")
             etag = response.headers.get("etag", self.etag).strip('"')
-            if response.status in STATUS_GONE or (response.status == STATUS_PARTIAL and etag != self.etag):
+            if response.status in STATUS_GONE or (response.status in STATUS_CONTENT and etag != self.etag):
                 raise ChangedError(f"'{self.uri}' changed while it was being read: run it again for the new version.")
-            if response.status != STATUS_PARTIAL:
+            is_whole = response.status == STATUS_COMPLETE and piece == (0, self.size)
+            if response.status != STATUS_PARTIAL and not is_whole:
                 raise make_error(self.uri, str(response.status), f"the server answered with status {response.status}")
             yield response
 

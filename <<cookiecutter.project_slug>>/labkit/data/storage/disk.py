@@ -31,11 +31,11 @@ class ByteCount:
         :return: The same as a number.
         :raises ValueError: If it is none.
         """
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?i?B?)", text.strip())
-        units = {name.upper(): factor for name, factor in (UNITS | BINARY_UNITS).items()} | {"": 1}
-        if match is None or match[2].upper() not in units:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+        factors = {"": 1} | UNITS | BINARY_UNITS
+        if match is None or match[2] not in factors:
             raise ValueError(f"'{text}' is not an amount of data: write it like '20GB'")
-        return cls(round(float(match[1]) * units[match[2].upper()]))
+        return cls(round(float(match[1]) * factors[match[2]]))
 
     def __str__(self) -> str:
         for name, factor in reversed(UNITS.items()):
