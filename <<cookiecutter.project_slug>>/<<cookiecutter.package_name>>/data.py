@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -29,15 +30,13 @@ def load_parts() -> Parts:
     :return: The three parts, each with the same share of every class.
     """
     images, classes = load_digits(return_X_y=True)
-    remaining, test = train_test_split(range(len(images)), test_size=0.2, stratify=classes, random_state=0)
+    everything = np.arange(len(images))
+    remaining, test = train_test_split(everything, test_size=0.2, stratify=classes, random_state=0)
     training, validation = train_test_split(remaining, test_size=0.25, stratify=classes[remaining], random_state=0)
     inputs = torch.from_numpy(images).float().reshape(-1, *SHAPE) / LARGEST_VALUE
     targets = torch.from_numpy(classes).long()
 
-    def select(indices: list[int]) -> TensorDataset:
-        return TensorDataset(inputs[indices], targets[indices])
-
-    return Parts(select(training), select(validation), select(test))
+    return Parts(*(TensorDataset(inputs[part], targets[part]) for part in (training, validation, test)))
 
 
 def shift(sample: tuple[Tensor, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:

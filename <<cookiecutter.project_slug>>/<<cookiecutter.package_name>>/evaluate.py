@@ -25,10 +25,10 @@ def evaluate(*, run_id: str | None = None, checkpoint: Literal["best", "last"] =
     from labkit.training.checkpoint import load_weights
 
     from .data import load_parts
-    from .train import make_task
+    from .train import make_task, train
 
     environment = Environment.read()
-    run = open_run(environment, run_id) if run_id else find_newest_run(environment, __package__, "train")
+    run = open_run(environment, run_id) if run_id else find_newest_run(environment, train.study, "train")
     task = make_task(run.arguments["architecture"])
     path = run.checkpoint(checkpoint)
     step = load_weights(task, path)

@@ -20,7 +20,7 @@ def train(
     batch_size: int = 64,
     duration: Duration = Duration(15, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
-    checkpoint_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Duration = Duration(1, "minutes"),
     workers: int = 0,
 ) -> None:
     """Train a classifier of handwritten digits.
@@ -32,7 +32,7 @@ def train(
     :param batch_size: The images of one step.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
-    :param checkpoint_every: How often to write a checkpoint: "1 epoch", "100 steps" or "5 minutes".
+    :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
     :param workers: The processes that load data; 0 loads in this one.
     """
     # Imported here, so that `train --help` answers at once.

@@ -5,6 +5,7 @@ Each carries a stamp that is written last, so that nothing is done twice and wha
 the standard library is used, since this runs before anything is installed.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -117,6 +118,7 @@ def run_poetry(*arguments: str, stdout: int | None = None) -> str:
     return run(poetry, *arguments, stdout=stdout, environment={"VIRTUAL_ENV": str(ENVIRONMENT)})
 
 
+@functools.cache
 def pip_index() -> dict[str, str]:
     """Find the package index named in pip's own settings.
 
@@ -286,6 +288,22 @@ def install_torch(build: str, version: str) -> str:
     raise SetupError(message)
 
 
+def install_project(python: str) -> None:
+    """Install the project itself, in place, so that a change of its code takes effect at once.
+
+    Its build backend makes the wheel (PEP 660), and uv installs it; the commands that `poetry install` writes do not
+    start where the path of the project has a space in it.
+
+    :param python: The option that names the environment.
+    :raises subprocess.CalledProcessError: It could not be built.
+    """
+    build = "from poetry.core.masonry.api import build_editable; print(build_editable('.tools'))"
+    name = run(TOOLS / "bin" / "python", "-c", build, stdout=subprocess.PIPE).splitlines()[-1]
+    wheel = TOOLS / name
+    run_uv("install", "--quiet", python, "--no-deps", "--reinstall", wheel)
+    wheel.unlink()
+
+
 def install_packages(requirements: Sequence[Requirement]) -> None:
     """Make the environment hold the given packages, checked by their hashes, beside its own PyTorch, and nothing else.
 
@@ -307,10 +325,10 @@ def install_packages(requirements: Sequence[Requirement]) -> None:
         options = [] if sys.stderr.isatty() else ["--quiet"]
         options += ["--no-deps", "--require-hashes", "--compile-bytecode"]
         run_uv("install", *options, python, "--requirement", file)
-        run_poetry("install", "--only-root", "--quiet")
+        install_project(python)
     except subprocess.CalledProcessError as error:
         message = (
-            "The locked packages could not be installed (see above). Where a hash does not match, restore the lock: "
+            "The packages could not be installed (see above). Where a hash does not match, restore the lock: "
             "git checkout poetry.lock. Otherwise, once the cause is gone, repeat: make init"
         )
         raise SetupError(message) from error
@@ -325,7 +343,7 @@ def install(*, is_forced: bool) -> None:
     stamp = read_stamp(ENVIRONMENT)
     optional_groups = os.environ.get("WITH", "").split()
     requested = os.environ.get("TORCH", "")
-    build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated="CI" in os.environ)
+    build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated=bool(os.environ.get("CI")))
     files = [PROJECT / "pyproject.toml", PROJECT / "poetry.lock"]
     if not files[1].exists():
         message = "There is no poetry.lock. Restore it with: git checkout poetry.lock"
@@ -359,7 +377,7 @@ def describe(build: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command: `init`, `install` (looks at every package again), or `poetry` with arguments of its own.
+    """Run one command: `init`, `install` (looks at every package again), `tools` (no more than those), or `poetry`.
 
     :param arguments: The command's name and arguments.
     :return: The exit code.
@@ -367,6 +385,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         set_up_tools()
         match list(arguments):
+            case ["tools"]:
+                pass
             case ["init"]:
                 install(is_forced=False)
             case ["install"]:
@@ -374,7 +394,7 @@ def main(arguments: Sequence[str]) -> int:
             case ["poetry", *poetry_arguments]:
                 run_poetry(*poetry_arguments)
             case _:
-                print("Usage: environment.py init | install | poetry ARGUMENTS", file=sys.stderr)
+                print("Usage: environment.py init | install | tools | poetry ARGUMENTS", file=sys.stderr)
                 return 2
     except SetupError as error:
         print(error, file=sys.stderr)

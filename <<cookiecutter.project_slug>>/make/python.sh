@@ -24,7 +24,8 @@ path_of() {
 if "%d.%d" % sys.version_info[:2] != sys.argv[1]: sys.exit(1)
 import ensurepip, venv
 print(sys._base_executable)'
-    "$1" -I -c "$program" "$2" 2>/dev/null
+    local path
+    path=$("$1" -I -c "$program" "$2" 2>/dev/null) && [[ -n $path ]] && printf '%s\n' "$path"
 }
 
 # Usage: path_in_pyenv VERSION

@@ -5,5 +5,5 @@
 train: .venv/bin/python ## Train (ARGS=--help: all options)
 	@.venv/bin/train $(ARGS)
 
-evaluate: .venv/bin/python ## Evaluate a run (ARGS="--run-id ID")
+evaluate: .venv/bin/python ## Test the newest run (ARGS="--run-id ID": another)
 	@.venv/bin/evaluate $(ARGS)

@@ -39,8 +39,8 @@ class Loader(DataLoader[Any]):
         :param dataset: Samples by index.
         :param batch_size: How many samples a batch has.
         :param seed: The run's seed.
-        :param shuffle: Whether to learn from it: the order is random, and each epoch has its own. Without, every pass is the
-            same, whatever is random in the samples included: a set to judge by.
+        :param shuffle: Whether to learn from it: the order is random, and each epoch has its own. Without, every pass
+            is the same, whatever is random in the samples included: a set to judge by.
         :param workers: How many processes load; 0 loads in this one.
         :param transform: Applied to each sample, with the sample's own random numbers of the epoch.
         :param drop_last: Whether a last batch that is smaller is left out.
@@ -116,7 +116,7 @@ def _own_random_numbers(seed: int) -> Generator[None]:
     states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would spend a millisecond on accelerators
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -16,7 +16,9 @@ from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, link, path_
 from labkit.training.duration import Duration
 from labkit.training.seeding import capture_generators, restore_generators
 
-SECONDS_PER_MINUTE = 60
+SECONDS_PER_MINUTE: Final = 60
+SECONDS_BETWEEN_EPOCHS: Final = 1.0
+"""Epochs that are shorter do not each end with a checkpoint, unless checkpoints are asked for by the epoch."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -120,11 +122,10 @@ class Checkpointing(Checkpoint):
             self.run.log_artifact(path, FOLDER)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a checkpoint at the end of an epoch."""
+        """Write a checkpoint at the end of an epoch, and at the end of all."""
         del pl_module
-        is_end = trainer.global_step == self.steps
-        skipped = self.every.unit == "epochs" and (trainer.current_epoch + 1) % self.every.amount
-        if is_end or trainer.should_stop or self.run.signals.requested or not skipped:
+        is_end = trainer.global_step == self.steps or trainer.should_stop
+        if is_end or self.run.signals.requested or self._is_due_after_epoch(trainer.current_epoch + 1):
             self._save_last(trainer)
         if not is_end:
             self._stop_if_asked()
@@ -163,6 +164,11 @@ class Checkpointing(Checkpoint):
                 return time.monotonic() - self._time_of_checkpoint >= self.every.amount * SECONDS_PER_MINUTE
             case "epochs":
                 return False
+
+    def _is_due_after_epoch(self, epochs: int) -> bool:
+        if self.every.unit == "epochs":
+            return epochs % self.every.amount == 0
+        return time.monotonic() - self._time_of_checkpoint >= SECONDS_BETWEEN_EPOCHS
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score):

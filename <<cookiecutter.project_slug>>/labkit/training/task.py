@@ -107,11 +107,13 @@ class Task(LightningModule, ABC):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the metrics of an epoch that is not over."""
+        """Keep the metrics of epochs that are over and of one that is not."""
+        checkpoint["results"] = self.results
         checkpoint["metrics"] = {stage: metrics.state_dict() for stage, metrics in self._metrics.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the metrics of an epoch that was not over."""
+        """Go on with the metrics of the epochs so far."""
+        self.results = checkpoint["results"]
         for stage, state in checkpoint["metrics"].items():
             self._metrics[stage].load_state_dict(state)
 

@@ -65,7 +65,7 @@ def fit(
     *,
     duration: Duration,
     validation_every: Duration = Duration(1, "epochs"),
-    checkpoint_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Duration = Duration(1, "minutes"),
     monitor: str = "validation/loss",
     mode: Literal["min", "max"] = "min",
     accumulate: int = 1,
@@ -80,7 +80,7 @@ def fit(
     :param validation: Batches to judge by.
     :param duration: How long, in epochs or steps.
     :param validation_every: How often to judge, in epochs or steps.
-    :param checkpoint_every: How often to write a checkpoint.
+    :param checkpoint_every: How often to write a checkpoint, beside the ends of epochs.
     :param monitor: The metric by which a checkpoint is the best.
     :param mode: Whether the best is the smallest or the largest.
     :param accumulate: The batches whose gradients make one optimiser step.

@@ -1,0 +1,90 @@
+"""What the bench knows about a data set, kept beside it in folders named ``.labkit``.
+
+Such folders are never data: they are neither listed, nor hashed, nor split. Records are written atomically, so that a
+reader finds the former one, the new one or none.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+RECORD_FOLDER: Final = ".labkit"
+
+
+def record_path(data: Path, name: str) -> Path:
+    """Return where a record is kept beside the data.
+
+    :param data: A folder, whose records lie inside it and travel with it, or a file, whose records lie next to it.
+    :param name: The record's name, for example ``footprint``.
+    :return: The record's path, which need not exist.
+    """
+    data = data.absolute()
+    if data.is_dir():
+        return data / RECORD_FOLDER / name
+    return data.parent / RECORD_FOLDER / f"{data.name}.{name}"
+
+
+def record_paths(data: Path, name: str, cache: Path | None = None) -> list[Path]:
+    """Return where a record may be, the preferred place first.
+
+    :param data: The data that the record is about.
+    :param name: The record's name.
+    :param cache: A folder to fall back to where the data's own folder cannot be written.
+    :return: One or two paths, which need not exist.
+    """
+    paths = [record_path(data, name)]
+    if cache is not None:
+        # The whole address is the key: data sets of one name never share a record.
+        key = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
+        paths.append(cache / RECORD_FOLDER / f"{data.name}-{key}.{name}")
+    return paths
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Generator[BinaryIO]:
+    """Open a file that appears under its name only when all of it is on the disk.
+
+    :param path: The name; its folder is made if needed.
+    :return: A context that gives the binary file to write.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        # Exclusive creation, unlike tempfile, leaves the permissions to the user's umask: caches are shared.
+        with temporary.open("xb+") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_record(data: Path, name: str, content: bytes, cache: Path | None = None) -> Path:
+    """Write a record beside the data, or in the cache where that is impossible.
+
+    :param data: The data that the record is about.
+    :param name: The record's name.
+    :param content: The whole record.
+    :param cache: A folder to fall back to.
+    :return: Where the record is.
+    :raises OSError: If no place can be written.
+    """
+    *preferred, last = record_paths(data, name, cache)
+    for path in preferred:
+        with contextlib.suppress(OSError), write_atomically(path) as file:
+            file.write(content)
+            return path
+    with write_atomically(last) as file:
+        file.write(content)
+    return last

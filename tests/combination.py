@@ -1,0 +1,67 @@
+"""Answers that projects are generated from in the tests, by name."""
+
+FREE_TEXT = ("project_name", "description", "author_name", "author_email")
+
+COMBINATIONS: dict[str, dict[str, str]] = {
+    "default": {},
+    "complete": {
+        "project_name": "Reading of Scanned Digits",
+        "project_slug": "Scanned.Digits_2",
+        "package_name": "abacus",
+        "description": "How well are digits read, and how soon?",
+        "author_name": "Ada Lovelace",
+        "author_email": "ada@example.org",
+        "license": "BSD-3-Clause",
+        "python_version": "3.12",
+        "repository_url": "https://github.com/ada/scanned-digits",
+        "container_registry": "registry.example.org:5000/my-group",
+        "slurm_host": "ada@login.example.org",
+        "kubernetes_namespace": "my-group",
+        "bucket": "my-group-data",
+    },
+    "quotes": {
+        "project_name": """'It's' "quoted" \\ and \\n \\" \\' escaped '''twice\"\"\" \\""",
+        "project_slug": "quotes",
+        "package_name": "quotes",
+        "description": """\"\"\" ''' " ' \\\\ \\u0041 \\""",
+        "author_name": """Siobhán "D'Arcy" O\\'Brien""",
+        "author_email": "siobhan.o'brien+research@example.org",
+        "license": "Proprietary",
+    },
+    "shell": {
+        "project_name": "$(touch executed) `touch executed` ; touch executed & $HOME ${HOME} !! %s | tee > executed",
+        "project_slug": "shell",
+        "package_name": "shell",
+        "description": "'; touch executed; ' \"; touch executed; \" $(shell touch executed) $$ # not a comment",
+        "author_name": "$(touch executed) `touch executed`",
+        "license": "Apache-2.0",
+        "python_version": "3.13",
+        "container_registry": "ghcr.io/my-group",
+        "slurm_host": "login.example.org",
+    },
+    "unicode": {
+        "project_name": "深層学習 😀 𝒜 Ünïcödé e\u0301 עברית \u00a0no-break \ufeff mark",
+        "project_slug": "unicode",
+        "package_name": "unicode_project_with_a_long_name",
+        "description": "Größe, œuvre, 👩🏽‍🔬, \U0010fffd, \u200b and \u00ad.",
+        "author_name": "Åsa Ørsted 山田太郎 🐙",
+        "license": "GPL-3.0-or-later",
+        "bucket": "unicode-data",
+    },
+    "template-syntax": {
+        "project_name": "<< cookiecutter.author_name >> {{ 7 * 7 }} {% x %} <% x %> <# gone #> ${{ secrets.KEY }} << 1",
+        "project_slug": "template-syntax",
+        "package_name": "template_syntax",
+        "description": "<< cycler.__init__.__globals__.os.system('touch executed') >> %(name)s {name} $name",
+        "author_name": "<< 7 * 7 >> <% include 'missing' %> {# gone #} Author",
+        "kubernetes_namespace": "template-syntax",
+    },
+    "markup": {
+        "project_name": "# 1. *a* _b_ [c](d) <b>e</b> &amp; | f ~~g~~ - h: i # j @k",
+        "project_slug": "3d-markup",
+        "package_name": "z",
+        "description": "- {a: b, c: [d]} # no comment: & * ! | > ' \" % @ ` = null ~",
+        "author_name": "{name: yes}, [& *a]: #1 <ada>",
+        "repository_url": "https://git.example.org:8443/~ada/a_b-c.git",
+    },
+}
