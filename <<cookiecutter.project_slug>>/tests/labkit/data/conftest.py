@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from service import Bucket, Line, S3Server
+from tests.labkit.data.service import Bucket, Line, S3Server
 
 from labkit.data.storage import Storage
 from labkit.data.storage.bucket import make_client

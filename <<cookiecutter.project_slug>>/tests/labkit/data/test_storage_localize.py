@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from service import Bucket, Line
+from tests.labkit.data.service import Bucket, Line
 
 from labkit.command import UsageError
 from labkit.data.storage import (
