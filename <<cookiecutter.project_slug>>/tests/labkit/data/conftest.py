@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.labkit.data.service import Bucket, Line, S3Server
 
 from labkit.data.storage import Storage
 from labkit.data.storage.bucket import make_client
 from labkit.environment import Environment
+from tests.labkit.data.service import Bucket, Line, S3Server
 
 HOW_TO_GET_A_SERVER = (
     "no S3 server: install rclone 1.65 or newer (https://rclone.org/install), or name a server in LABKIT_TEST_S3_URL, "

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.labkit.data.service import Bucket, Line
 
 from labkit.command import UsageError
 from labkit.data.storage import (
@@ -24,6 +23,7 @@ from labkit.data.storage import (
 )
 from labkit.data.storage.bucket import PART_SIZE
 from labkit.environment import Environment
+from tests.labkit.data.service import Bucket, Line
 
 MEBIBYTE = 1 << 20
 
@@ -242,7 +242,7 @@ def test_wrong_credentials_are_named_and_not_shown(
     make_storage: Callable[..., Storage], bucket: Bucket, tmp_path: Path
 ) -> None:
     uri = bucket.put("data.bin", b"abc")
-    storage = make_storage(aws_secret_access_key="wrong-secret-key")  # noqa: S106
+    storage = make_storage(aws_secret_access_key="wrong-secret-key")
     with pytest.raises(AccessDeniedError, match="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as caught:
         storage.localize(uri)
     assert is_one_sentence(caught.value)
