@@ -1,8 +1,8 @@
 """Checkpoints from which training goes on as if nothing had happened.
 
 ``last.ckpt`` is the newest and ``previous.ckpt`` the one before it; ``best.ckpt`` has the best score. Each file is
-complete or not there: it is written aside, flushed to the disk and renamed. PyTorch's file format is a ZIP archive; as
-the comment at the end of it, which readers pass over, stands the SHA-256 of all bytes before it.
+complete or not there: it is written aside, flushed to the disk and renamed. PyTorch's file format is a ZIP archive,
+which has room for a comment at its end: there stands the SHA-256 of all bytes before it.
 """
 
 import hashlib

@@ -174,7 +174,9 @@ def test_batches_are_made_as_one_says() -> None:
 
 
 def test_processes_share_the_samples() -> None:
-    loaders = [Loader(Noise(), batch_size=4, seed=5, shuffle=True, rank=rank, world_size=2) for rank in range(2)]
+    loaders = [Loader(Noise(), batch_size=4, seed=5, shuffle=True) for _ in range(2)]
+    for rank, loader in enumerate(loaders):
+        loader.order.distribute(rank, 2)
     taken = [int(sample[0]) for loader in loaders for batch in loader for sample in batch]
     assert sorted(taken) == list(range(LENGTH))
 

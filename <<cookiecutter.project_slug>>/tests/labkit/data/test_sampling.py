@@ -58,11 +58,11 @@ def test_processes_share_each_epoch(
     *, length: int, world_size: int, batch_size: int, drop_last: bool, shuffle: bool
 ) -> None:
     samplers = [
-        ResumableBatchSampler(
-            length, batch_size, seed=3, shuffle=shuffle, drop_last=drop_last, rank=rank, world_size=world_size
-        )
-        for rank in range(world_size)
+        ResumableBatchSampler(length, batch_size, seed=3, shuffle=shuffle, drop_last=drop_last)
+        for _ in range(world_size)
     ]
+    for rank, sampler in enumerate(samplers):
+        sampler.distribute(rank, world_size)
     batches = [list(sampler) for sampler in samplers]
     taken = sorted(index for of_rank in batches for batch in of_rank for index in batch.indices)
     sizes = [[len(batch.indices) for batch in of_rank] for of_rank in batches]
@@ -70,15 +70,21 @@ def test_processes_share_each_epoch(
     if drop_last:
         assert len(taken) == len(set(taken)) == length // together * together
         assert sizes == [[batch_size] * (length // together)] * world_size
+    elif shuffle:
+        # Processes wait for each other at every batch: each must have as many.
+        left_out = rest if (rest := length % together) < world_size else 0
+        assert len(taken) == len(set(taken)) == length - left_out
+        assert len({len(of_rank) for of_rank in sizes}) == 1
+        assert all(0 < size <= batch_size for of_rank in sizes for size in of_rank)
     else:
         assert taken == list(range(length))
-        # Processes wait for each other at every batch: each must have as many.
-        assert {len(of_rank) for of_rank in sizes} == {-(-length // together)}
-        assert all(size <= batch_size for of_rank in sizes for size in of_rank)
+        assert all(0 < size <= batch_size for of_rank in sizes for size in of_rank)
 
 
 def test_one_process_sees_what_many_see_together() -> None:
     alone = ResumableBatchSampler(96, 8, seed=3, shuffle=True)
-    pair = [ResumableBatchSampler(96, 4, seed=3, shuffle=True, rank=rank, world_size=2) for rank in range(2)]
+    pair = [ResumableBatchSampler(96, 4, seed=3, shuffle=True) for _ in range(2)]
+    for rank, sampler in enumerate(pair):
+        sampler.distribute(rank, 2)
     together = [sorted(first.indices + second.indices) for first, second in zip(*pair, strict=True)]
     assert together == [sorted(batch.indices) for batch in alone]
