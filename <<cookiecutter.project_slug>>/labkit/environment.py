@@ -53,6 +53,10 @@ class Environment:
     default_slurm_account: str | None = None
     proxy_url: str | None = field(default=None, repr=False)
     job_id: str | None = None
+    rank: int = 0
+    """The process's number among those that execute one run together, as torchrun, Slurm or Lightning say it."""
+    leading_run_id: str | None = None
+    """``LABKIT_RUN_ID``: the run that the first of these processes tells the others to join."""
     further_secrets: tuple[str, ...] = field(default=(), repr=False)
     """The values of variables that Labkit does not know, but that are named like secrets; passwords in addresses."""
 
@@ -93,6 +97,8 @@ class Environment:
             default_slurm_account=values.get("DEFAULT_SLURM_ACCOUNT"),
             proxy_url=values.get("PROXY_URL"),
             job_id=values.get("JOB_ID"),
+            leading_run_id=values.get("LABKIT_RUN_ID"),
+            rank=int(values.get("RANK") or values.get("SLURM_PROCID") or values.get("LOCAL_RANK") or 0),
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 

@@ -72,10 +72,15 @@ class EntryPoint(Generic[P]):
         program = program_name(self.function)
         try:
             given = parse(_with_run_options(self.function), argv, program=program)
-            from labkit.tracking.attempt import attempt  # not before: `--help` needs none of it
+            from labkit.tracking.attempt import assistance, attempt  # not before: `--help` needs none of it
 
             environment = Environment.read()
-            run = self._continue(given, environment) if given.get("run_id") else self._create(given, environment)
+            if environment.rank:
+                run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
+            elif "run_id" in given:
+                run = self._continue(given, environment)
+            else:
+                run = self._create(given, environment)
             hints = typing.get_type_hints(self.function)
             parameters = _own_parameters(self.function)
             # A run does not record secrets: they are what this command line says.
@@ -84,11 +89,12 @@ class EntryPoint(Generic[P]):
                 for name, value in run.arguments.items()
             }
             arguments = {name: decode(value, hints[name]) for name, value in values.items()}
-            with attempt(run) as outcome:
+            with attempt(run) if run.is_led_here else assistance(run) as outcome:
                 functools.partial(self.function, run, **arguments)()
         except UsageError as error:
             return report_usage_error(program, error)
-        _print_summary(run)
+        if run.is_led_here:
+            _print_summary(run)
         return outcome.exit_code
 
     @property
@@ -168,7 +174,7 @@ def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
     own = _own_parameters(function)
     if clash := sorted(options.keys() & own.keys()):
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
-    combined = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
     combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
     hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
     combined.__annotations__ = {name: hints[name] for name in [*own, *options]}
