@@ -138,12 +138,13 @@ class EntryPoint(Generic[P]):
                 f"{run.identifier}."
             )
         run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, masked)])
+        shown = run.masker.mask_arguments(values)
         for name, value in values.items():
             if name not in recorded:
                 raise UsageError(f"{_option(name)} cannot be given with --run-id: the run has its own.")
             if name not in masked and value != recorded[name]:
                 raise UsageError(
-                    f"{_option(name)} is {value!r}, but the run {run.identifier} has {recorded[name]!r}: "
+                    f"{_option(name)} is {shown[name]!r}, but the run {run.identifier} has {recorded[name]!r}: "
                     "leave it out to continue the run, or leave out --run-id for a new one."
                 )
         return run
