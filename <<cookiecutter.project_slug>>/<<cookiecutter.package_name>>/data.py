@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
@@ -34,8 +35,9 @@ def load_parts() -> Parts:
     inputs = torch.from_numpy(images).float().reshape(-1, *SHAPE) / LARGEST_VALUE
     targets = torch.from_numpy(classes).long()
 
-    def select(indices: list[int]) -> TensorDataset:
-        return TensorDataset(inputs[indices], targets[indices])
+    def select(indices: ArrayLike) -> TensorDataset:
+        chosen = torch.as_tensor(indices)
+        return TensorDataset(inputs[chosen], targets[chosen])
 
     return Parts(select(training), select(validation), select(test))
 

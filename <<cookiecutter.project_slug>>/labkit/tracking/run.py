@@ -31,6 +31,7 @@ ENTRY_POINT_TAG: Final = "labkit.entry_point"
 LIMIT_OF_PARAMETER: Final = 6000
 """Characters of a parameter's text that MLflow keeps; the envelope holds all of it."""
 LIMIT_OF_BATCH: Final = 100
+"""Parameters or tags that MLflow takes at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
