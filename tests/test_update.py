@@ -239,6 +239,20 @@ def test_a_missing_branch_is_named_with_the_command_that_brings_it(updated: Upda
     assert "git fetch origin template:template" in done.stderr
 
 
+@pytest.mark.parametrize("text", [None, "{", '{"answers": {}}'], ids=["missing", "no JSON", "incomplete"])
+def test_a_broken_record_is_named_with_the_command_that_restores_it(updated: Updated, text: str | None) -> None:
+    if text is None:
+        updated.project.git("rm", "--quiet", ".labkit.json")
+        commit(updated.project.folder, "Forget")
+    else:
+        updated.project.commit(".labkit.json", text)
+
+    done = updated.update(check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("Restore it with: git checkout template -- .labkit.json\n")
+
+
 def test_the_branch_of_the_template_is_not_merged_into_itself(updated: Updated) -> None:
     updated.project.git("switch", "--quiet", "template")
 

@@ -2,8 +2,8 @@
 
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
@@ -30,16 +30,13 @@ def load_parts() -> Parts:
     :return: The three parts, each with the same share of every class.
     """
     images, classes = load_digits(return_X_y=True)
-    remaining, test = train_test_split(range(len(images)), test_size=0.2, stratify=classes, random_state=0)
+    everything = np.arange(len(images))
+    remaining, test = train_test_split(everything, test_size=0.2, stratify=classes, random_state=0)
     training, validation = train_test_split(remaining, test_size=0.25, stratify=classes[remaining], random_state=0)
     inputs = torch.from_numpy(images).float().reshape(-1, *SHAPE) / LARGEST_VALUE
     targets = torch.from_numpy(classes).long()
 
-    def select(indices: ArrayLike) -> TensorDataset:
-        chosen = torch.as_tensor(indices)
-        return TensorDataset(inputs[chosen], targets[chosen])
-
-    return Parts(select(training), select(validation), select(test))
+    return Parts(*(TensorDataset(inputs[part], targets[part]) for part in (training, validation, test)))
 
 
 def shift(sample: tuple[Tensor, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Test a trained model: `evaluate --help`."""
 
 import sys
-from typing import Literal, cast
+from typing import Literal
 
 from labkit.command import command
 
@@ -24,13 +24,12 @@ def evaluate(*, run_id: str | None = None, checkpoint: Literal["best", "last"] =
     from labkit.training import trainer
     from labkit.training.checkpoint import load_weights
 
-    from . import __name__ as study
     from .data import load_parts
-    from .train import make_task
+    from .train import make_task, train
 
     environment = Environment.read()
-    run = open_run(environment, run_id) if run_id else find_newest_run(environment, study, "train")
-    task = make_task(cast("Literal['mlp', 'cnn']", run.arguments["architecture"]))
+    run = open_run(environment, run_id) if run_id else find_newest_run(environment, train.study, "train")
+    task = make_task(run.arguments["architecture"])
     path = run.checkpoint(checkpoint)
     step = load_weights(task, path)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from labkit.command import UsageError
+from labkit.secret import find_secrets
 
 WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -44,6 +45,8 @@ class Environment:
     default_slurm_account: str | None = None
     proxy_url: str | None = field(default=None, repr=False)
     job_id: str | None = None
+    further_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The values of variables that Labkit does not know, but that are named like secrets; passwords in addresses."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] = os.environ, directory: Path | None = None) -> Self:
@@ -82,6 +85,7 @@ class Environment:
             default_slurm_account=values.get("DEFAULT_SLURM_ACCOUNT"),
             proxy_url=values.get("PROXY_URL"),
             job_id=values.get("JOB_ID"),
+            further_secrets=find_secrets(values),
         )
 
     def secrets(self) -> tuple[str, ...]:
@@ -93,8 +97,9 @@ class Environment:
             self.aws_session_token,
             self.slack_url,
             self.proxy_url,
+            *self.further_secrets,
         )
-        return tuple(value for value in candidates if value)
+        return tuple(dict.fromkeys(value for value in candidates if value))
 
 
 def find_project(directory: Path) -> Path:

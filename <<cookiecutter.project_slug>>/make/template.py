@@ -22,7 +22,7 @@ class UpdateError(Exception):
     """A reason for which there can be no update; the message says what would make it possible."""
 
 
-def git(*arguments: str, check: bool = True, **variables: str) -> str:
+def git(*arguments: str, check: bool = True, variables: dict[str, str] | None = None) -> str:
     """Ask git about this project.
 
     :param arguments: Arguments of git.
@@ -33,7 +33,12 @@ def git(*arguments: str, check: bool = True, **variables: str) -> str:
     """
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=PROJECT, env=os.environ | variables, capture_output=True, text=True, check=False
+            ["git", *arguments],
+            cwd=PROJECT,
+            env=os.environ | (variables or {}),
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError as error:
         raise UpdateError("git is missing. Install it, for example with: sudo apt-get install git") from error
@@ -54,9 +59,11 @@ def check_repository() -> None:
         raise UpdateError("There are changes that are not committed. Commit them, or set them aside with: git stash")
     if not git("rev-parse", "--verify", "--quiet", BRANCH, check=False):
         raise UpdateError(
-            "The branch `template` with the last rendering is missing. Get it with: git fetch origin template:template, "
+            "The branch `template`, of bare renderings, is missing. Get it with: git fetch origin template:template, "
             "or make it from the commit that the project began with: git branch template COMMIT"
         )
+    if not (PROJECT / RECORD).exists():
+        raise UpdateError(f"{RECORD} is missing. Restore it with: git checkout template -- {RECORD}")
     if git("symbolic-ref", "--quiet", "HEAD", check=False) == BRANCH:
         raise UpdateError("The branch `template` is the template's own. Go to yours, for example with: git switch main")
 
@@ -70,9 +77,10 @@ def read_record(text: str) -> dict[str, Any]:
     """
     try:
         record: dict[str, Any] = json.loads(text)
-        record["template"], record["version"], record["year"], record["answers"].items()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UpdateError(f"{RECORD} cannot be read. Restore it with: git checkout template -- {RECORD}") from error
+    except ValueError:
+        record = {}
+    if not record.keys() >= {"template", "version", "year", "answers"}:
+        raise UpdateError(f"{RECORD} cannot be read. Restore it with: git checkout template -- {RECORD}")
     return record
 
 
@@ -122,7 +130,7 @@ def commit(rendering: Path, record: dict[str, Any]) -> dict[str, Any]:
     new = read_record(git("show", f"{tree}:{RECORD}"))
     if tree != git("rev-parse", f"{BRANCH}^{{tree}}"):
         message = f"Render version {new['version'] or 'unknown'} of the template"
-        made = git("commit-tree", tree, "-p", BRANCH, "-m", message, **sign(record))
+        made = git("commit-tree", tree, "-p", BRANCH, "-m", message, variables=sign(record))
         git("update-ref", BRANCH, made)
     return new
 
@@ -166,12 +174,15 @@ def main() -> int:
             new = commit(render(template, record, Path(folder)), record)
         questions = [name for name in new["answers"] if name not in record["answers"]]
         for question in questions:
-            print(f"New question: {question}, answered with its default, {json.dumps(new['answers'][question])}")
+            print(
+                f"New question: {question}, answered with its default, {json.dumps(new['answers'][question])}",
+                flush=True,
+            )
         if git("merge-base", BRANCH, "HEAD") == git("rev-parse", BRANCH):
             print(f"Nothing new: the project has all of {template}")
             return 0
         return merge(record, new["version"])
-    except (UpdateError, OSError) as error:
+    except UpdateError as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -84,6 +84,14 @@ class EntryPoint(Generic[P]):
         _print_summary(run)
         return outcome.exit_code
 
+    @property
+    def study(self) -> str:
+        """The package that the function is of; its runs' experiment where no other is named."""
+        module = self.function.__module__
+        if module == "__main__" and (specification := sys.modules["__main__"].__spec__):
+            module = specification.name
+        return module.partition(".")[0]
+
     def _create(self, given: dict[str, Any], environment: Environment) -> Run:
         from labkit.tracking.provenance import describe_commit
 
@@ -97,7 +105,7 @@ class EntryPoint(Generic[P]):
         return create_run(
             environment,
             Envelope(entry_point=program_name(self.function), arguments=arguments, seed=seed),
-            experiment_name=given.get("experiment_name") or _study_name(self.function),
+            experiment_name=given.get("experiment_name") or self.study,
             run_name=given.get("run_name"),
             tags=describe_commit(environment.project_path)
             | ({"mlflow.note.content": given["note"]} if given.get("note") else {}),
@@ -149,14 +157,6 @@ def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
     fields = (inspect.getdoc(run_options) or "").partition("\n\n")[2]
     combined.__doc__ = f"{inspect.getdoc(function) or ''}\n{fields}"
     return combined
-
-
-def _study_name(function: Callable[..., None]) -> str:
-    """Return the name of the package that a function is of, also where its module is run by ``python -m``."""
-    module = function.__module__
-    if module == "__main__" and (specification := sys.modules["__main__"].__spec__):
-        module = specification.name
-    return module.partition(".")[0]
 
 
 def _print_summary(run: Run) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from labkit.command import UsageError
 from labkit.environment import Environment
@@ -73,7 +73,7 @@ class Run:
         return self.envelope.seed
 
     @property
-    def arguments(self) -> dict[str, Plain]:
+    def arguments(self) -> dict[str, Any]:
         """The arguments of the run's entry point, as plain data."""
         return self.envelope.arguments
 

@@ -12,6 +12,7 @@ BENCH = Path(labkit.__file__).parent
 FLOORS = {
     "command": 0,
     "environment": 0,
+    "secret": 0,
     "seed": 0,
     "data": 1,
     "tracking": 2,

@@ -1,0 +1,22 @@
+"""A fresh project passes its own checks."""
+
+from pathlib import Path
+
+import pytest
+from combination import COMBINATIONS
+from project import ENVIRONMENT, Project, render, run
+
+
+def test_the_style_is_right_under_every_name(project: Project) -> None:
+    run(ENVIRONMENT / "bin" / "ruff", "check", folder=project.folder)
+    run(ENVIRONMENT / "bin" / "ruff", "format", "--check", folder=project.folder)
+
+
+@pytest.mark.parametrize("name", ["default", "quotes"])
+def test_a_fresh_project_passes_its_own_checks(tmp_path: Path, name: str) -> None:
+    project = render(tmp_path, COMBINATIONS[name])
+    project.adopt_environment()
+
+    project.run("make lint type-check test")
+
+    assert project.git("status", "--porcelain") == ""
