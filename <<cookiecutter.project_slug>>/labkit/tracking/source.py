@@ -15,13 +15,14 @@ import subprocess
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from labkit.command import UsageError
+from labkit.secret import MASK, SECRET_FILES, is_secret_file
 
 ARCHIVE: Final = "source.tar.gz"
 DIFFERENCE: Final = "difference.patch"
@@ -33,15 +34,13 @@ LIMIT_OF_UNTRACKED_FILE: Final = 10 * MEBIBYTE
 LIMIT_OF_ALL_UNTRACKED_FILES: Final = 50 * MEBIBYTE
 LIMIT_OF_TRACKED_FILE: Final = 100 * MEBIBYTE
 """No git host takes a larger one; what is larger is data that git-lfs put there."""
-SHORTEST_SECRET: Final = 12
-"""Characters; a shorter one, such as `password`, stands in many a text by chance."""
+NEVER_CODE: Final = frozenset({"build", "data", "dist", "mlartifacts", "mlruns", "runs", "wandb"})
+"""Folders of a project that are left out where no git says what is code; inside of packages such names are code."""
+NEVER_CODE_PATTERN: Final = re.compile(r"\..*|__pycache__|node_modules|mlflow\.db.*|.*\.(pyc|ckpt|egg-info)", re.DOTALL)
+"""The names of what is left out then, wherever it lies."""
 
-NEVER_CODE: Final = frozenset(
-    {"__pycache__", "build", "data", "dist", "mlartifacts", "mlruns", "node_modules", "runs", "venv", "wandb"}
-)
-"""Folders that are left out where no git says what is code; so are names that begin with a dot."""
-NEVER_CODE_PATTERN: Final = re.compile(r"\..*|mlflow\.db.*|.*\.(pyc|ckpt|egg-info)", re.DOTALL)
-
+PRIVATE: Final = "private, by its name"
+"""Why a file is left out that nobody expects elsewhere, unlike those that are too large."""
 VARIABLES_OF_A_HOOK: Final = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
 """Set where a git hook runs the tests: they would make git speak of another repository."""
 
@@ -64,8 +63,10 @@ class Source:
     """The tracked files that differ from the commit."""
     untracked: list[str] = field(default_factory=list)
     """The files that git neither tracks nor ignores; all of them are in the archive but those that are left out."""
-    left_out: dict[str, int] = field(default_factory=dict)
-    """The files that are not in the archive, too large, unreadable or with a secret in them; their sizes in bytes."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The files that are not in the archive, and why."""
+    masked: list[str] = field(default_factory=list)
+    """The files of which the archive holds all but a secret."""
 
     @property
     def is_dirty(self) -> bool:
@@ -88,43 +89,40 @@ def capture_source(
     :param project: The project's root, in a git repository or not.
     :param folder: Receives ``source.tar.gz`` and, if tracked files differ from the commit, ``difference.patch``.
     :param apart: Paths that are no code whatever git says: the folders of runs and of data.
-    :param secrets: Texts that no archive may hold.
+    :param secrets: Texts that neither may hold, the longest first.
     :return: What was kept, and what was not.
-    :raises UsageError: If a file under version control holds a secret.
     """
     apart = {path.absolute() for path in apart}
-    tracked_or_not = list(_list_repository(project))
-    repository = bool(tracked_or_not)
-    if not repository:  # none at all, or one that ignores the project
-        tracked_or_not = list(_list_folder(project, apart))
+    listed = list(_list_repository(project))
+    repository = bool(listed)
+    if not repository:  # there is none, or it ignores the project
+        listed = list(_list_folder(project, apart))
     files = {
         name: is_tracked
-        for name, is_tracked in tracked_or_not
+        for name, is_tracked in listed
         if is_tracked or (name != MARK and apart.isdisjoint({path := project / name, *path.parents}))
     }
+    words = [secret.encode() for secret in secrets]
     left_out = _choose_to_leave_out(project, files)
-    words = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
-    with (folder / ARCHIVE).open("wb") as file:
-        sha256 = _write_archive(project, files, file, left_out, words)
+    with (folder / ARCHIVE).open("wb") as file, _HashingGzipFile(file) as compressed:
+        flaws = _write_archive(project, files.keys() - left_out.keys(), compressed, words)
+    source = Source(
+        sha256=compressed.hash.hexdigest(),
+        repository=repository,
+        left_out=left_out | dict.fromkeys(flaws.unreadable, "unreadable"),
+        masked=flaws.masked,
+    )
     if not repository:
-        return Source(sha256=sha256, repository=False, left_out=left_out)
+        return source
 
-    commit = _ask_git(project, "rev-parse", "--verify", "--quiet", "HEAD")
-    changed = _split(_ask_git(project, *DIFF, "--name-only", "-z", "HEAD", "--", ".")) if commit else []
-    if changed:
-        difference = _ask_git(project, *DIFF, "--binary", "--full-index", "--submodule=diff", "HEAD", "--", ".") or b""
-        for word in words:  # on a line that was taken away, at the latest
-            difference = difference.replace(word, b"***")
-        (folder / DIFFERENCE).write_bytes(difference)
-    return Source(
-        sha256=sha256,
-        repository=True,
-        commit=_text(commit),
+    commit = _text(_ask_git(project, "rev-parse", "--verify", "--quiet", "HEAD"))
+    return replace(
+        source,
+        commit=commit,
         branch=_text(_ask_git(project, "symbolic-ref", "--quiet", "--short", "HEAD")),
         remote=_find_remote(project),
-        changed=changed,
+        changed=_write_difference(project, folder / DIFFERENCE, words) if commit else [],
         untracked=sorted(name for name, is_tracked in files.items() if not is_tracked),
-        left_out=left_out,
     )
 
 
@@ -150,17 +148,19 @@ def unpack_source(archive: Path, folder: Path, sha256: str) -> None:
         if folder.exists() and _holds(folder, members):
             return
         fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        fresh.chmod(0o755)
         try:
+            fresh.chmod(0o755)
             _extract(members, fresh)
             (fresh / MARK).write_text(sha256, encoding="utf-8")
             if folder.exists():
                 number = 1 + sum(1 for _ in folder.parent.glob(f"{folder.name}-changed-*"))
                 folder.rename(folder.with_name(f"{folder.name}-changed-{number}"))
             fresh.rename(folder)
-        except BaseException:
+        except OSError:
+            if not (folder / MARK).exists():  # or another process of the same run was faster
+                raise
+        finally:
             shutil.rmtree(fresh, ignore_errors=True)
-            raise
 
 
 def without_credentials(url: str) -> str:
@@ -237,8 +237,7 @@ def _list_folder(folder: Path, apart: Collection[Path]) -> Iterator[Listed]:
         folders[:] = [
             name
             for name in folders
-            if name not in NEVER_CODE
-            and not NEVER_CODE_PATTERN.fullmatch(name)
+            if not (NEVER_CODE_PATTERN.fullmatch(name) or (path == folder and name in NEVER_CODE))
             and not (path / name / "pyvenv.cfg").exists()
             and path / name not in apart
         ]
@@ -248,20 +247,24 @@ def _list_folder(folder: Path, apart: Collection[Path]) -> Iterator[Listed]:
                 yield Listed(str((path / name).relative_to(folder)), is_tracked=False)
 
 
-def _choose_to_leave_out(project: Path, files: dict[str, bool]) -> dict[str, int]:
-    """Choose the files that are too large; of those that are too many together, the smallest are kept."""
-    left_out: dict[str, int] = {}
-    found = {name: status for name in files if (status := _find(project, name))}
-    sizes = {name: status.st_size for name, status in found.items() if stat.S_ISREG(status.st_mode)}
+def _choose_to_leave_out(project: Path, files: Mapping[str, bool]) -> dict[str, str]:
+    """Choose what is secret by its name or too large; of untracked files that are too many, the smallest are kept."""
+    left_out: dict[str, str] = {}
+    sizes: list[tuple[int, str]] = []
+    for name in files:
+        if is_secret_file(PurePosixPath(name)):
+            left_out[name] = PRIVATE
+        elif (status := _find(project, name)) and stat.S_ISREG(status.st_mode):
+            sizes.append((status.st_size, name))
     total = 0
-    for name, size in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
+    for size, name in sorted(sizes):
         if files[name]:
             too_large = size > LIMIT_OF_TRACKED_FILE
         else:
             too_large = size > LIMIT_OF_UNTRACKED_FILE or total + size > LIMIT_OF_ALL_UNTRACKED_FILES
             total += 0 if too_large else size
         if too_large:
-            left_out[name] = size
+            left_out[name] = f"{size / MEBIBYTE:.1f} MiB"
     return left_out
 
 
@@ -276,6 +279,13 @@ def _find(project: Path, name: str) -> os.stat_result | None:
     return None if any((project / parent).is_symlink() for parent in parents) else status
 
 
+class _Flaws(NamedTuple):
+    """What an archive does not hold as it lies in the working tree."""
+
+    unreadable: list[str]
+    masked: list[str]
+
+
 class _HashingGzipFile(gzip.GzipFile):
     """Hashes what it compresses."""
 
@@ -288,48 +298,47 @@ class _HashingGzipFile(gzip.GzipFile):
         return super().write(data)
 
 
-def _write_archive(
-    project: Path, files: dict[str, bool], file: BinaryIO, left_out: dict[str, int], secrets: Collection[bytes]
-) -> str:
-    """Write the archive, add to what is left out, and return the hash."""
-    with (
-        _HashingGzipFile(file) as compressed,
-        tarfile.open(
-            fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
-        ) as archive,
-    ):
-        for name in sorted(files.keys() - left_out.keys(), key=os.fsencode):
+def _write_archive(project: Path, names: Iterable[str], file: gzip.GzipFile, secrets: Collection[bytes]) -> _Flaws:
+    flaws = _Flaws([], [])
+    with tarfile.open(
+        fileobj=file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        for name in sorted(names, key=os.fsencode):
             path, status = project / name, _find(project, name)
             member = tarfile.TarInfo(name)
             if status and stat.S_ISLNK(status.st_mode):
                 member.type, member.linkname, member.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
                 archive.addfile(member)
             elif status and stat.S_ISREG(status.st_mode):
-                data = _read(path)
-                if data is None or _holds_secret(data, name, secrets, is_tracked=files[name]):
-                    left_out[name] = status.st_size
+                try:
+                    data = path.read_bytes()
+                except OSError:  # somebody else's, or gone in the meantime
+                    flaws.unreadable.append(name)
                     continue
-                member.size = len(data)
+                masked = _mask(data, secrets)
+                if masked != data:
+                    flaws.masked.append(name)
+                member.size = len(masked)
                 member.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
-                archive.addfile(member, BytesIO(data))
-    return compressed.hash.hexdigest()
+                archive.addfile(member, BytesIO(masked))
+    return flaws
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:  # somebody else's, or gone in the meantime
-        return None
+def _write_difference(project: Path, path: Path, secrets: Collection[bytes]) -> list[str]:
+    """Write how tracked files differ from the commit, if they do, and return their names."""
+    changed = _split(_ask_git(project, *DIFF, "--name-only", "-z", "HEAD", "--", "."))
+    if changed:
+        hidden = [f":(exclude,glob)**/{pattern}{inside}" for pattern in SECRET_FILES for inside in ("", "/**")]
+        content = ("--binary", "--full-index", "--submodule=diff")
+        difference = _ask_git(project, *DIFF, *content, "HEAD", "--", ".", *hidden)
+        path.write_bytes(_mask(difference or b"", secrets))
+    return changed
 
 
-def _holds_secret(data: bytes, name: str, secrets: Collection[bytes], *, is_tracked: bool) -> bool:
-    found = any(secret in data for secret in secrets)
-    if found and is_tracked:
-        raise UsageError(
-            f"the file {name!r} holds the value of a secret variable: take it out of the code, and read it from the "
-            "environment instead."
-        )
-    return found
+def _mask(data: bytes, secrets: Collection[bytes]) -> bytes:
+    for secret in secrets:
+        data = data.replace(secret, MASK.encode())
+    return data
 
 
 def _checked(member: tarfile.TarInfo) -> tarfile.TarInfo:
