@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,12 @@ from typing import Any, Final, cast
 
 from labkit.environment import Environment
 from labkit.secret import Masker
-from labkit.tracking.source import MARK, PRIVATE, Source, capture_source
+from labkit.tracking.run import Run
+from labkit.tracking.source import ARCHIVE, DIFFERENCE, MARK, PRIVATE, Source, capture_source
 
 FILE_NAME: Final = "environment.json"
+OTHER_SOURCE_TAG: Final = "labkit.other_source"
+"""On a run that went on with other code than it was sealed with: that code's hash."""
 LOCK: Final = "poetry.lock"
 SECONDS_FOR_THE_DRIVER: Final = 10.0
 TEXTS_TO_SHOW: Final = 3
@@ -90,6 +94,43 @@ def capture(environment: Environment, folder: Path, command_line: Sequence[str])
         surroundings = _describe_surroundings(environment, command_line, query)
     write_surroundings(surroundings, folder)
     return Provenance(source=source, surroundings=surroundings)
+
+
+def record_circumstances(run: Run, environment: Environment, command_line: Sequence[str]) -> None:
+    """Keep what a later attempt executes, and in what, where either is not as it was when the run was sealed.
+
+    ``environment.json`` is then that of this attempt, and the one before is kept as ``environment-1.json``.
+
+    :param run: The run that is continued.
+    :param environment: Says where the code is that is about to be executed.
+    :param command_line: The words with which the attempt was asked for.
+    """
+    source = run.envelope.source
+    if source is None:
+        return
+    sealed = run.folder / FILE_NAME
+    if not sealed.exists():
+        run.download(FILE_NAME, sealed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if is_unpacked(source, environment.project_path):
+            write_surroundings(describe_surroundings(environment, command_line), folder)
+        else:
+            current = capture(environment, folder, command_line).source
+            if current.sha256 != source.sha256:
+                kept = _keep_beside(run, folder / ARCHIVE)
+                if (folder / DIFFERENCE).exists():
+                    _keep_beside(run, folder / DIFFERENCE)
+                run.log_tags({OTHER_SOURCE_TAG: current.sha256})
+                print(
+                    f"The code is not what the run was sealed with: it goes on with this code, kept as {kept.name}. "
+                    f"To go on with its own: local-launch {run.identifier}",
+                    file=sys.stderr,
+                )
+        old, new = (json.loads(path.read_bytes()) for path in (sealed, folder / FILE_NAME))
+        if compare_surroundings(old, new):
+            _keep_beside(run, sealed)
+            run.log_artifact(write_surroundings(new, run.folder))
 
 
 def describe_surroundings(environment: Environment, command_line: Sequence[str]) -> Surroundings:
@@ -173,6 +214,16 @@ def is_unpacked(source: Source, project: Path) -> bool:
     """Tell whether a project's folder was unpacked from the archive of a source."""
     mark = project / MARK
     return mark.is_file() and mark.read_text(encoding="utf-8") == source.sha256
+
+
+def _keep_beside(run: Run, file: Path) -> Path:
+    """Keep a file with the run under the next free number: ``source-1.tar.gz``."""
+    stem, _, ending = file.name.partition(".")
+    number = 1 + sum(1 for _ in run.folder.glob(f"{stem}-*.{ending}"))
+    path = run.folder / f"{stem}-{number}.{ending}"
+    shutil.copyfile(file, path)
+    run.log_artifact(path)
+    return path
 
 
 def _describe_surroundings(environment: Environment, command_line: Sequence[str], query: "_GpuQuery") -> Surroundings:
