@@ -16,6 +16,14 @@ NUMERICS: Final = (
 """How many threads add up a sum, for one, decides about its rounding."""
 WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
+NAMES_OF_SECRETS: Final = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "SLACK_URL",
+    "PROXY_URL",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +101,7 @@ class Environment:
             proxy_url=values.get("PROXY_URL"),
             job_id=values.get("JOB_ID"),
             variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
-            further_secrets=find_secrets(values),
+            further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 
     def secrets(self) -> tuple[str, ...]:
@@ -107,7 +115,7 @@ class Environment:
             self.proxy_url,
             *self.further_secrets,
         )
-        return tuple(dict.fromkeys(value for value in candidates if value))
+        return tuple(value for value in candidates if value)
 
 
 def find_project(directory: Path) -> Path:

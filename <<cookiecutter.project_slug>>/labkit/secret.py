@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from os.path import exists
 from pathlib import PurePath
@@ -86,6 +86,25 @@ def find_secrets(variables: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def find_secrets_in_arguments(arguments: Mapping[str, Any], names: Collection[str] = ()) -> tuple[str, ...]:
+    """Find the texts in arguments that are named like secrets, and passwords inside of addresses.
+
+    :param arguments: Plain data by the parameters' names.
+    :param names: Further parameters that hold secrets.
+    :return: The secrets.
+    """
+    found: list[str] = []
+    for name, value in arguments.items():
+        for text in value if isinstance(value, list) else [value]:
+            if not isinstance(text, str) or MASK in text:
+                continue
+            if name in names or is_secret_name(name):
+                found.append(text)
+            elif (address := ADDRESS.match(text)) and address["password"]:
+                found.append(address["password"])
+    return tuple(found)
+
+
 class Masker:
     """Replaces secrets in texts by :data:`MASK`, and nothing else.
 
@@ -105,7 +124,7 @@ class Masker:
         escaped = [re.escape(form) for form in self.forms]
         self._pattern = re.compile("|".join([*escaped, LOGIN_OF_ADDRESS]))
         self._pattern_of_bytes = re.compile("|".join(escaped).encode())
-        self._beginning = re.compile("[" + "".join(re.escape(form[0]) for form in self.forms) + "]")
+        self._beginning = re.compile("|".join(sorted({re.escape(form[0]) for form in self.forms})))
 
     def mask(self, text: str) -> str:
         """Return a text without the secrets."""
@@ -115,15 +134,18 @@ class Masker:
         """Return a file's content, text or not, without the secrets that are known; all else stays as it is."""
         return self._pattern_of_bytes.sub(MASK.encode(), data) if self.forms else data
 
-    def mask_argument(self, name: str, value: Any) -> Any:
-        """Return an argument as it may be recorded.
+    def mask_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments as they may be recorded.
 
-        :param name: The parameter's name; that of a secret hides all of a text, however short.
-        :param value: Plain data, as of JSON; numbers and other values that are no text stay as they are.
-        :return: The same with :data:`MASK` in the place of secrets.
+        :param arguments: Plain data by the parameters' names; a text whose name is that of a secret is hidden as a
+            whole, however short it is. What is no text stays as it is.
+        :return: As many arguments.
         """
+        return {name: self._mask_argument(name, value) for name, value in arguments.items()}
+
+    def _mask_argument(self, name: str, value: Any) -> Any:
         if isinstance(value, list):
-            return [self.mask_argument(name, element) for element in value]
+            return [self._mask_argument(name, element) for element in value]
         if not isinstance(value, str):
             return value
         return MASK if value and is_secret_name(name) else self.mask(value)
@@ -143,7 +165,7 @@ class Masker:
             if follows_secret and not word.startswith("--"):
                 masked.append(MASK)
             else:
-                masked.append(name + equals + self.mask_argument(name, value) if equals else self.mask(word))
+                masked.append(name + equals + self._mask_argument(name, value) if equals else self.mask(word))
         return masked
 
     def find_end(self, text: str) -> int:

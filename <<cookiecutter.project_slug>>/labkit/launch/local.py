@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,6 +17,7 @@ from typing import Final, Protocol, cast
 
 from labkit.command import UsageError, command
 from labkit.environment import Environment
+from labkit.secret import is_masked
 from labkit.tracking.run import Run, open_run
 from labkit.tracking.source import unpack_source
 
@@ -35,18 +37,21 @@ def local_launch(run_id: str | None = None, *, entry_point: str | None = None, a
 
     :param run_id: The run to execute or continue; without it, one is sealed first.
     :param entry_point: What the new run executes, by its name in MLproject.
-    :param arguments: The new run's arguments, as on the command line of the entry point.
+    :param arguments: The new run's arguments, as on the command line of the entry point; of one that is there already,
+        only its secrets, which are not recorded.
     """
     environment = Environment.read()
+    words = split(arguments)
     if run_id is None:
         if entry_point is None:
             raise UsageError("say which run: give the id of one, or --entry-point for a new one.")
-        run = seal(environment, entry_point, _split(arguments))
-    elif entry_point is not None or arguments:
-        raise UsageError(f"the run {run_id} has its own entry point and arguments: leave out what is given beside it.")
+        run = seal(environment, entry_point, words)
+        words = _select(words, {name for name, value in run.arguments.items() if is_masked(value)})
+    elif entry_point is not None:
+        raise UsageError(f"the run {run_id} has its own entry point: leave out --entry-point, or the run's id.")
     else:
         run = open_run(environment, run_id)
-    prepared = prepare(run)
+    prepared = prepare(run, words)
     print(f"run         {run.identifier} ({run.name}, experiment {run.experiment_name})", flush=True)
     # The entry point takes the place of this process: signals, the terminal and the exit code are its own.
     os.chdir(prepared.folder)
@@ -87,16 +92,22 @@ def seal(environment: Environment, entry_point: str, words: list[str]) -> Run:
     # A command's own folder comes first for Python, not the one in which it was called.
     sys.path.insert(0, str(project))
     name = entry_point.replace("-", "_")
-    sealer = getattr(importlib.import_module(module), name, None)
+    try:
+        sealer = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UsageError(f"there is no module '{module}' in {project}, which {MLPROJECT} names.") from None
     if not hasattr(sealer, "seal"):
         raise UsageError(f"the module '{module}' has no entry point '{name}': mark the function with @entry_point.")
     return cast("_Sealer", sealer).seal([*first_words, *words], environment)
 
 
-def prepare(run: Run) -> Execution:
+def prepare(run: Run, words: Sequence[str] = ()) -> Execution:
     """Unpack the code of a run, and find out how to execute it.
 
     :param run: A run that has not finished.
+    :param words: The arguments that the run does not record, its secrets, as on a command line.
     :return: What to start.
     :raises UsageError: If the run has finished, or its code is missing, damaged or without its entry point.
     """
@@ -105,7 +116,7 @@ def prepare(run: Run) -> Execution:
             f"the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again."
         )
     folder = unpack(run)
-    program, *words = read_command(folder, run.envelope.entry_point)
+    program, *first_words = read_command(folder, run.envelope.entry_point)
     environment = run.environment
     paths = {
         "RUNS_PATH": environment.runs_path,
@@ -113,7 +124,12 @@ def prepare(run: Run) -> Execution:
         "DATA_EPHEMERAL_PATH": environment.data_ephemeral_path,
     }
     return Execution(
-        words=[sys.executable if program in {"python", "python3"} else program, *words, "--run-id", run.identifier],
+        words=[
+            sys.executable if program in {"python", "python3"} else program,
+            *first_words,
+            *("--run-id", run.identifier),
+            *words,
+        ],
         folder=folder,
         variables={
             **os.environ,
@@ -142,14 +158,15 @@ def unpack(run: Run) -> Path:
     return folder
 
 
-def execute(run: Run) -> int:
+def execute(run: Run, words: Sequence[str] = ()) -> int:
     """Execute a run from its own code in another process, and pass signals on to it.
 
     :param run: A run that has not finished.
+    :param words: The arguments that the run does not record, its secrets, as on a command line.
     :return: The exit code; as in a shell 128 and the signal's number where one ended the process.
     :raises UsageError: As for :func:`prepare`.
     """
-    prepared = prepare(run)
+    prepared = prepare(run, words)
     process: subprocess.Popen[bytes] | None = None
     early: list[int] = []
 
@@ -197,11 +214,29 @@ def read_command(project: Path, entry_point: str) -> list[str]:
     return commands[entry_point]
 
 
-def _split(arguments: str) -> list[str]:
+def split(arguments: str) -> list[str]:
+    """Split a text into the words of a command line, as a shell does.
+
+    :param arguments: The text, such as ``--learning-rate 0.1 --note 'a try'``.
+    :return: The words.
+    :raises UsageError: If a quote does not end.
+    """
     try:
         return shlex.split(arguments)
     except ValueError as error:
-        raise UsageError(f"--arguments is {arguments!r}, which does not end its quotes: {error}.") from None
+        raise UsageError(f"--arguments is {arguments!r}, in which a quote does not end: {error}.") from None
+
+
+def _select(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the options of a command line that have certain names, with their values."""
+    selected: list[str] = []
+    wanted = False
+    for word in words:
+        if word.startswith("--"):
+            wanted = word.partition("=")[0].removeprefix("--").replace("-", "_") in names
+        if wanted:
+            selected.append(word)
+    return selected
 
 
 def _make_absolute(uri: str) -> str:

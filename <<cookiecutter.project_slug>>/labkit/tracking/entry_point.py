@@ -26,6 +26,7 @@ from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec
 
 from labkit.command import UsageError, parse, program_name, report_usage_error
 from labkit.environment import Environment
+from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
 from labkit.tracking.run import Envelope, Run, create_run, open_run
 
@@ -83,7 +84,13 @@ class EntryPoint(Generic[P]):
             continues = "run_id" in given
             run = self._continue(given, environment) if continues else self._create(given, environment, words)
             hints = typing.get_type_hints(self.function)
-            arguments = {name: decode(value, hints[name]) for name, value in run.arguments.items()}
+            parameters = _own_parameters(self.function)
+            # A run does not record secrets: they are what this command line says.
+            values = {
+                name: encode(given.get(name, parameters[name].default)) if is_masked(value) else value
+                for name, value in run.arguments.items()
+            }
+            arguments = {name: decode(value, hints[name]) for name, value in values.items()}
             with attempt(run) as outcome:
                 if continues:
                     record_circumstances(run, environment, [program, *words])
@@ -147,7 +154,7 @@ class EntryPoint(Generic[P]):
             )
 
     def _continue(self, given: dict[str, Any], environment: Environment) -> Run:
-        run = open_run(environment, given["run_id"])
+        run = open_run(environment, given.pop("run_id"))
         program = program_name(self.function)
         if run.envelope.entry_point != program:
             raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
@@ -157,14 +164,20 @@ class EntryPoint(Generic[P]):
                 f"`{program}` without --run-id something new."
             )
         recorded = {**run.arguments, "seed": run.seed}
-        for name, value in given.items():
-            if name == "run_id":
-                continue
+        masked = {name for name, value in recorded.items() if is_masked(value)}
+        values = {name: encode(value) for name, value in given.items()}
+        if missing := sorted(masked - values.keys()):
+            raise UsageError(
+                f"{_option(missing[0])} was given a secret, which no run records: give it again to continue the run "
+                f"{run.identifier}."
+            )
+        run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, masked)])
+        for name, value in values.items():
             if name not in recorded:
                 raise UsageError(f"{_option(name)} cannot be given with --run-id: the run has its own.")
-            if encode(value) != recorded[name]:
+            if name not in masked and value != recorded[name]:
                 raise UsageError(
-                    f"{_option(name)} is {encode(value)!r}, but the run {run.identifier} has {recorded[name]!r}: "
+                    f"{_option(name)} is {value!r}, but the run {run.identifier} has {recorded[name]!r}: "
                     "leave it out to continue the run, or leave out --run-id for a new one."
                 )
         self._check_parameters(run)
@@ -197,6 +210,10 @@ def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
     return EntryPoint(function)
 
 
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
     """Return the parameters that a user gives: all but the first, the run."""
     return dict(list(inspect.signature(function).parameters.items())[1:])
@@ -217,10 +234,6 @@ def _with_run_options(function: Callable[..., None], *, all_optional: bool) -> C
     fields = (inspect.getdoc(run_options) or "").partition("\n\n")[2]
     combined.__doc__ = f"{inspect.getdoc(function) or ''}\n{fields}"
     return combined
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _print_summary(run: Run) -> None:

@@ -11,12 +11,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from labkit.command import UsageError
 from labkit.environment import Environment
+from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
 from labkit.tracking.source import ARCHIVE, Source
@@ -42,7 +43,7 @@ class Envelope:
 
     entry_point: str
     arguments: dict[str, Plain]
-    """Every argument as the entry point receives it, as plain data."""
+    """Every argument as the entry point receives it, as plain data; of secrets, only that there is one."""
     seed: int
     source: Source | None = None
     """The code; None only for what is no run of a project."""
@@ -55,6 +56,7 @@ class Run:
     :ivar name: Its readable name.
     :ivar experiment_name: The experiment that it belongs to.
     :ivar envelope: What it executes.
+    :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
     :ivar has_finished: Whether it had done all it was to do when it was opened.
     """
@@ -69,6 +71,7 @@ class Run:
         self.envelope = envelope
         self.environment = environment
         self.has_finished = False
+        self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,7 @@ class Run:
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags, texts by name."""
-        self.spool.append({"tags": dict(tags)})
+        self.spool.append({"tags": {name: self.masker.mask(text) for name, text in tags.items()}})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Copy a file or folder to the artifact store; it stays here too.
@@ -178,6 +181,8 @@ def create_run(
 ) -> Run:
     """Create a run in the tracking store, sealed and not yet running.
 
+    Secrets are recorded nowhere: in arguments, names and tags a mask stands for them.
+
     :param environment: Says which store, and where the run's folder goes.
     :param envelope: What the run executes.
     :param experiment_name: The experiment that it belongs to, made where it is new.
@@ -189,6 +194,10 @@ def create_run(
     from mlflow.entities import Param, RunTag
 
     store = connect(environment)
+    masker = Masker([*environment.secrets(), *find_secrets_in_arguments(envelope.arguments)])
+    envelope = replace(envelope, arguments=masker.mask_arguments(envelope.arguments))
+    experiment_name = masker.mask(experiment_name)
+    run_name = masker.mask(run_name) if run_name else None
     tags = {STATE_TAG: State.CREATED, ENTRY_POINT_TAG: envelope.entry_point, **(tags or {})}
     if environment.mlflow_run_id:
         entry = store.get_run(environment.mlflow_run_id)
@@ -209,8 +218,9 @@ def create_run(
     ]
     for start in range(0, len(parameters), LIMIT_OF_BATCH):
         store.log_batch(identifier, params=parameters[start : start + LIMIT_OF_BATCH])
-    store.log_batch(identifier, tags=[RunTag(name, value) for name, value in tags.items()])
+    store.log_batch(identifier, tags=[RunTag(name, masker.mask(value)) for name, value in tags.items()])
     run = Run(identifier, run_name or entry.info.run_name or identifier, experiment_name, envelope, environment)
+    run.masker = masker
     for file in files:
         store.log_artifact(identifier, str(shutil.copyfile(file, run.folder / file.name)))
     path = run.folder / ENVELOPE
