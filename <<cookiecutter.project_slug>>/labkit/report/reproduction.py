@@ -52,7 +52,7 @@ def reproduce_run(run_id: str, *, reproduction: str | None = None, arguments: st
 
     :param run_id: The run to reproduce, one that has finished.
     :param reproduction: Compare with this earlier reproduction, continued if it has not finished, not with a new one.
-    :param arguments: The arguments that the run does not record, its secrets, as on the command line of its entry point.
+    :param arguments: The arguments that the run does not record, its secrets, as on its entry point's command line.
     """
     environment = Environment.read()
     old = open_run(environment, run_id)
@@ -199,7 +199,7 @@ def _report(old: Run, new: Run) -> bool:
 
     metrics = compare_histories(read_history(old), read_history(new))
     weights = {name: verdict for name in CHECKPOINTS if (verdict := _compare_checkpoints(old, new, name))}
-    console = Console()
+    console = Console(markup=False, highlight=False)
     if not metrics and not weights:
         console.print("Neither run has a metric or a checkpoint: nothing tells whether they did the same.")
         return False

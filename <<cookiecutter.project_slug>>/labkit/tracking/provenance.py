@@ -206,7 +206,7 @@ def describe_changes(source: Source) -> str:
         return "the project is in no git repository"
     if source.commit is None:
         return "the repository has no commit yet"
-    changes = [*source.changed, *source.untracked]
+    changes = [repr(name) for name in (*source.changed, *source.untracked)]
     return f"the working tree differs from the commit {source.commit[:8]} in {_list_first(changes)}"
 
 
