@@ -404,7 +404,7 @@ class TestUnpack:
             "train.py",
         ]
         assert os.access(folder / "run.sh", os.X_OK)
-        assert not os.stat(folder / "train.py").st_mode & 0o111
+        assert not (folder / "train.py").stat().st_mode & 0o111
 
     def test_a_folder_is_used_again_if_nobody_has_changed_the_code(
         self, source: Source, kept: Path, tmp_path: Path
