@@ -60,6 +60,10 @@ class Environment:
     job_id: str | None = None
     variables_of_numerics: tuple[tuple[str, str], ...] = ()
     """Variables of other libraries that can change the last bits of a result, by name."""
+    rank: int = 0
+    """The process's number among those that execute one run together, as torchrun, Slurm or Lightning say it."""
+    leading_run_id: str | None = None
+    """``LABKIT_RUN_ID``: the run that the first of these processes tells the others to join."""
     further_secrets: tuple[str, ...] = field(default=(), repr=False)
     """The values of variables that Labkit does not know, but that are named like secrets; passwords in addresses."""
 
@@ -101,6 +105,8 @@ class Environment:
             proxy_url=values.get("PROXY_URL"),
             job_id=values.get("JOB_ID"),
             variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
+            leading_run_id=values.get("LABKIT_RUN_ID"),
+            rank=int(values.get("RANK") or values.get("SLURM_PROCID") or values.get("LOCAL_RANK") or 0),
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
-from .project import Project
+from .project import ROOT, Project
 
 # Before torch is imported: processes that share the cores wait for each other's threads longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +28,7 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(PREFIXES_OF_SETTINGS) or name in OTHER_SETTINGS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # programs that a test starts are of the code that it imports
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ class Project:
         return subprocess.run(
             [sys.executable, *words],
             cwd=self.path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+            env={**os.environ, **variables},
             capture_output=True,
             text=True,
             check=False,

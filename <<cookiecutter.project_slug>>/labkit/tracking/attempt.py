@@ -5,6 +5,8 @@ import faulthandler
 import os
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Generator
 from pathlib import Path
@@ -42,15 +44,17 @@ def attempt(run: Run) -> Generator[Outcome]:
     :raises UsageError: If another process works on the run.
     """
     outcome = Outcome()
+    os.environ["LABKIT_RUN_ID"] = run.identifier  # processes that this one starts to share its work join the run
     with Notifier(run) as notifier, recording(run):
         _announce(run)
         notifier.tell_start()
         with _keep_logs(run) as log:
             state, reason = State.FINISHED, None
             try:
-                yield outcome
-            except (KeyboardInterrupt, Interruption) as interruption:
-                state = interruption.state if isinstance(interruption, Interruption) else State.KILLED
+                with run.signals.installed():
+                    yield outcome
+            except Interruption as interruption:
+                state = interruption.state
                 outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
                 print(
                     f"\n{state.capitalize()}. To go on: {run.envelope.entry_point} --run-id {run.identifier}",
@@ -70,6 +74,28 @@ def attempt(run: Run) -> Generator[Outcome]:
         run.log_artifact(log, "logs")
         run.spool.append({"state": state, "time": now()})
         notifier.tell_end(state, error=reason, log=log)
+
+
+@contextlib.contextmanager
+def assistance(run: Run) -> Generator[Outcome]:
+    """Work on a run that another process leads and records.
+
+    An interruption is agreed on by all of them, and the leading process says so; here it is no failure, for which a
+    launcher would end the others. Without the leading process there is nothing to work on, and this one ends too.
+
+    :param run: The run.
+    :return: A context like that of :func:`attempt`.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with contextlib.suppress(Interruption), run.signals.installed():
+        yield Outcome()
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it waits for, once its parent is no more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(EXIT_INTERRUPTED)
 
 
 @contextlib.contextmanager

@@ -77,12 +77,17 @@ class EntryPoint(Generic[P]):
         words = list(sys.argv[1:] if argv is None else argv)
         try:
             given = self._parse(words)
-            from labkit.tracking.attempt import attempt  # not before: `--help` needs none of it
+            from labkit.tracking.attempt import assistance, attempt  # not before: `--help` needs none of it
             from labkit.tracking.provenance import record_circumstances
 
             environment = Environment.read()
             continues = "run_id" in given
-            run = self._continue(given, environment) if continues else self._create(given, environment, words)
+            if environment.rank:
+                run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
+            elif continues:
+                run = self._continue(given, environment)
+            else:
+                run = self._create(given, environment, words)
             hints = typing.get_type_hints(self.function)
             parameters = _own_parameters(self.function)
             # A run does not record secrets: they are what this command line says.
@@ -91,13 +96,14 @@ class EntryPoint(Generic[P]):
                 for name, value in run.arguments.items()
             }
             arguments = {name: decode(value, hints[name]) for name, value in values.items()}
-            with attempt(run) as outcome:
-                if continues:
+            with attempt(run) if run.is_led_here else assistance(run) as outcome:
+                if continues and run.is_led_here:
                     record_circumstances(run, environment, [program, *words])
                 functools.partial(self.function, run, **arguments)()
         except UsageError as error:
             return report_usage_error(program, error)
-        _print_summary(run)
+        if run.is_led_here:
+            _print_summary(run)
         return outcome.exit_code
 
     @property
@@ -227,7 +233,7 @@ def _with_run_options(function: Callable[..., None], *, all_optional: bool) -> C
         own = {name: parameter.replace(default=None) for name, parameter in own.items()}
     if clash := sorted(options.keys() & own.keys()):
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
-    combined = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
     combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
     hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
     combined.__annotations__ = {name: hints[name] for name in [*own, *options]}

@@ -59,6 +59,7 @@ class Run:
     :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
     :ivar has_finished: Whether it had done all it was to do when it was opened.
+    :ivar signals: Whether and how it has been asked to stop.
     """
 
     def __init__(
@@ -75,6 +76,11 @@ class Run:
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this process, the first of those that execute the run together, is the one that records it."""
+        return self.environment.rank == 0
 
     @property
     def seed(self) -> int:
@@ -102,11 +108,13 @@ class Run:
         :param metrics: Values by name.
         :param step: The optimiser steps done.
         """
-        self.spool.append_metrics([(metrics, step, now())])
+        if self.is_led_here:
+            self.spool.append_metrics([(metrics, step, now())])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags, texts by name."""
-        self.spool.append({"tags": {name: self.masker.mask(text) for name, text in tags.items()}})
+        if self.is_led_here:
+            self.spool.append({"tags": {name: self.masker.mask(text) for name, text in tags.items()}})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Copy a file or folder to the artifact store; it stays here too.
@@ -114,7 +122,8 @@ class Run:
         :param path: A file or folder in :attr:`folder`.
         :param folder: The folder of the artifact store that receives it.
         """
-        self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
+        if self.is_led_here:
+            self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
 
     def log_figure(self, name: str, figure: "Figure") -> Path:
         """Keep a figure under ``figures/``, here and in the artifact store.
@@ -124,9 +133,10 @@ class Run:
         :return: The picture's path.
         """
         path = self.folder / "figures" / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, dpi=150)
-        self.log_artifact(path, "figures")
+        if self.is_led_here:
+            path.parent.mkdir(exist_ok=True)
+            figure.savefig(path, dpi=150)
+            self.log_artifact(path, "figures")
         return path
 
     def checkpoint(self, name: str = "best") -> Path:
