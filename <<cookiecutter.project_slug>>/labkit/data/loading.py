@@ -68,14 +68,6 @@ class Loader(DataLoader[Any]):
                 self.order.epoch, self.order.position = self.order.epoch + 1, 0
             yield batch
 
-    def distribute(self, rank: int, world_size: int) -> None:
-        """Share the batches among processes.
-
-        :param rank: This process's number among those that train together.
-        :param world_size: How many they are.
-        """
-        self.order.rank, self.order.world_size = rank, world_size
-
     def state_dict(self) -> dict[str, int]:
         """Return the place after the batch that was yielded last."""
         return {"epoch": self.order.epoch, "position": self.order.position}

@@ -50,6 +50,14 @@ class ResumableBatchSampler(Sampler[Batch]):
         self.epoch = 0
         self.position = 0
 
+    def distribute(self, rank: int, world_size: int) -> None:
+        """Share the batches among processes.
+
+        :param rank: This process's number among those that train together.
+        :param world_size: How many they are.
+        """
+        self.rank, self.world_size = rank, world_size
+
     def __len__(self) -> int:
         """Return the number of batches that each process takes in a whole epoch."""
         whole, rest = divmod(self.length, self.batch_size * self.world_size)
