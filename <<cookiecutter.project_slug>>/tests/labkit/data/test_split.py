@@ -136,7 +136,7 @@ class TestGrouped:
         with pytest.raises(UsageError, match="The size of"):
             make_split(10, groups=["one"] * 10, test=test)
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(
         groups=st.lists(st.sampled_from("abcdefghijkl"), min_size=4, max_size=60),
         labels=st.none() | st.just("xy"),
