@@ -73,6 +73,15 @@ class ObjectReader(io.RawIOBase):
         self._position += len(view)
         return len(view)
 
+    def readall(self) -> bytes:
+        """Read all that is left, in one request.
+
+        :return: The bytes.
+        """
+        content = self.pread(self.source.size, self._position)
+        self._position += len(content)
+        return content
+
     def _read(self, view: memoryview, position: int) -> None:
         if not view:
             return

@@ -63,7 +63,8 @@ class Storage:
         self.close()
 
     def close(self) -> None:
-        """Give up the claims on what was localized, so that eviction may remove it."""
+        """Close the connections, and give up the claims on what was localized, so that eviction may remove it."""
+        self.server.close()
         for cache in self._caches:
             cache.close()
 
