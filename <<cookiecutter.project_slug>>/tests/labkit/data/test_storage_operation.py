@@ -147,12 +147,17 @@ def test_a_file_that_changes_during_its_upload_is_noticed(
     path = tmp_path / "data.bin"
     path.write_bytes(bytes(20 * PART_SIZE))
 
+    sent = 0
+
     def change(passing: bytes) -> bytes:
-        with path.open("r+b") as file:
-            file.write(b"1")
+        nonlocal sent
+        sent += len(passing)
+        if sent > 12 * PART_SIZE:
+            with path.open("r+b") as file:
+                file.write(b"1")
         return passing
 
-    line.damage = change
+    line.damage_up = change
     with pytest.raises(CorruptError, match="changed while it was uploaded, upload it again"):
         make_storage(s3_endpoint_url=line.url).upload(path, bucket.uri("data.bin"))
 
