@@ -23,6 +23,7 @@ EXIT_INTERRUPTED: Final = 75
 """Interrupted, with a checkpoint: run me again (``EX_TEMPFAIL``)."""
 
 NOT_GIVEN: Final = object()
+NEGATIVE_NUMBER_WITH_EXPONENT: Final = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,7 +98,7 @@ def parse(
     words = list(sys.argv[1:] if argv is None else argv)
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function)
-    words = [_with_hyphens(word) for word in words]
+    words = _join_negative_numbers([_with_hyphens(word) for word in words])
     asked_for_help = bool({"-h", "--help"} & set(words))
     # Help shows the true defaults; parsing hides them, so that what is missing afterwards was not given.
     target = function if asked_for_help else _without_defaults(function, signature, hints)
@@ -128,6 +129,17 @@ def _with_hyphens(word: str) -> str:
         return word
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value
+
+
+def _join_negative_numbers(words: Iterable[str]) -> list[str]:
+    """Write ``--shift=-1e-05`` for ``--shift -1e-05``, in which argparse would see an option ``-1e-05``."""
+    joined: list[str] = []
+    for word in words:
+        if NEGATIVE_NUMBER_WITH_EXPONENT.fullmatch(word) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _without_defaults(

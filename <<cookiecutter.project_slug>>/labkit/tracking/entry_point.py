@@ -24,6 +24,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec
 
 from labkit.command import UsageError, parse, program_name, report_usage_error
 from labkit.environment import Environment
+from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
 from labkit.tracking.run import Envelope, Run, create_run, open_run
 
@@ -71,17 +72,29 @@ class EntryPoint(Generic[P]):
         program = program_name(self.function)
         try:
             given = parse(_with_run_options(self.function), argv, program=program)
-            from labkit.tracking.attempt import attempt  # not before: `--help` needs none of it
+            from labkit.tracking.attempt import assistance, attempt  # not before: `--help` needs none of it
 
             environment = Environment.read()
-            run = self._continue(given, environment) if given.get("run_id") else self._create(given, environment)
+            if environment.rank:
+                run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
+            elif "run_id" in given:
+                run = self._continue(given, environment)
+            else:
+                run = self._create(given, environment)
             hints = typing.get_type_hints(self.function)
-            arguments = {name: decode(value, hints[name]) for name, value in run.arguments.items()}
-            with attempt(run) as outcome:
+            parameters = _own_parameters(self.function)
+            # A run does not record secrets: they are what this command line says.
+            values = {
+                name: encode(given.get(name, parameters[name].default)) if is_masked(value) else value
+                for name, value in run.arguments.items()
+            }
+            arguments = {name: decode(value, hints[name]) for name, value in values.items()}
+            with attempt(run) if run.is_led_here else assistance(run) as outcome:
                 functools.partial(self.function, run, **arguments)()
         except UsageError as error:
             return report_usage_error(program, error)
-        _print_summary(run)
+        if run.is_led_here:
+            _print_summary(run)
         return outcome.exit_code
 
     @property
@@ -117,14 +130,20 @@ class EntryPoint(Generic[P]):
         if run.envelope.entry_point != program:
             raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
         recorded = {**run.arguments, "seed": run.seed}
-        for name, value in given.items():
+        masked = {name for name, value in recorded.items() if is_masked(value)}
+        values = {name: encode(value) for name, value in given.items()}
+        if missing := sorted(masked - values.keys()):
+            raise UsageError(
+                f"{_option(missing[0])} was given a secret, which no run records: give it again to continue the run "
+                f"{run.identifier}."
+            )
+        run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, masked)])
+        for name, value in values.items():
             if name not in recorded:
-                option = "--" + name.replace("_", "-")
-                raise UsageError(f"{option} cannot be given with --run-id: the run has its own.")
-            if encode(value) != recorded[name]:
-                option = "--" + name.replace("_", "-")
+                raise UsageError(f"{_option(name)} cannot be given with --run-id: the run has its own.")
+            if name not in masked and value != recorded[name]:
                 raise UsageError(
-                    f"{option} is {encode(value)!r}, but the run {run.identifier} has {recorded[name]!r}: "
+                    f"{_option(name)} is {value!r}, but the run {run.identifier} has {recorded[name]!r}: "
                     "leave it out to continue the run, or leave out --run-id for a new one."
                 )
         return run
@@ -139,6 +158,10 @@ def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
     return EntryPoint(function)
 
 
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
     """Return the parameters that a user gives: all but the first, the run."""
     return dict(list(inspect.signature(function).parameters.items())[1:])
@@ -150,7 +173,7 @@ def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
     own = _own_parameters(function)
     if clash := sorted(options.keys() & own.keys()):
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
-    combined = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
     combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
     hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
     combined.__annotations__ = {name: hints[name] for name in [*own, *options]}

@@ -21,7 +21,9 @@ def encode(value: object) -> Plain:
         return value.name
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, Sequence | set | frozenset):
+    if isinstance(value, set | frozenset):
+        return sorted(map(encode, value), key=repr)  # the order of a set is another one in each process
+    if isinstance(value, Sequence):
         return [encode(element) for element in value]
     return str(value)
 

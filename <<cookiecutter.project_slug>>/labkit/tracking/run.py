@@ -10,12 +10,13 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from labkit.command import UsageError
 from labkit.environment import Environment
+from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
 from labkit.tracking.spool import FILE_NAME, Spool, read_history
@@ -31,6 +32,7 @@ ENTRY_POINT_TAG: Final = "labkit.entry_point"
 LIMIT_OF_PARAMETER: Final = 6000
 """Characters of a parameter's text that MLflow keeps; the envelope holds all of it."""
 LIMIT_OF_BATCH: Final = 100
+"""Parameters or tags that MLflow takes at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Envelope:
 
     entry_point: str
     arguments: dict[str, Plain]
-    """Every argument as the entry point receives it, as plain data."""
+    """Every argument as the entry point receives it, as plain data; of secrets, only that there is one."""
     seed: int
 
 
@@ -50,7 +52,9 @@ class Run:
     :ivar name: Its readable name.
     :ivar experiment_name: The experiment that it belongs to.
     :ivar envelope: What it executes.
+    :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
+    :ivar signals: Whether and how it has been asked to stop.
     """
 
     def __init__(
@@ -62,9 +66,15 @@ class Run:
         self.experiment_name = experiment_name
         self.envelope = envelope
         self.environment = environment
+        self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this process, the first of those that execute the run together, is the one that records it."""
+        return self.environment.rank == 0
 
     @property
     def seed(self) -> int:
@@ -92,11 +102,13 @@ class Run:
         :param metrics: Values by name.
         :param step: The optimiser steps done.
         """
-        self.spool.append_metrics([(metrics, step, now())])
+        if self.is_led_here:
+            self.spool.append_metrics([(metrics, step, now())])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags, texts by name."""
-        self.spool.append({"tags": dict(tags)})
+        if self.is_led_here:
+            self.spool.append({"tags": {name: self.masker.mask(text) for name, text in tags.items()}})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Copy a file or folder to the artifact store; it stays here too.
@@ -104,7 +116,8 @@ class Run:
         :param path: A file or folder in :attr:`folder`.
         :param folder: The folder of the artifact store that receives it.
         """
-        self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
+        if self.is_led_here:
+            self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
 
     def log_figure(self, name: str, figure: "Figure") -> Path:
         """Keep a figure under ``figures/``, here and in the artifact store.
@@ -114,9 +127,10 @@ class Run:
         :return: The picture's path.
         """
         path = self.folder / "figures" / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, dpi=150)
-        self.log_artifact(path, "figures")
+        if self.is_led_here:
+            path.parent.mkdir(exist_ok=True)
+            figure.savefig(path, dpi=150)
+            self.log_artifact(path, "figures")
         return path
 
     def checkpoint(self, name: str = "best") -> Path:
@@ -161,6 +175,8 @@ def create_run(
 ) -> Run:
     """Create a run in the tracking store, sealed and not yet running.
 
+    Secrets are recorded nowhere: in arguments, names and tags a mask stands for them.
+
     :param environment: Says which store, and where the run's folder goes.
     :param envelope: What the run executes.
     :param experiment_name: The experiment that it belongs to, made where it is new.
@@ -171,6 +187,10 @@ def create_run(
     from mlflow.entities import Param, RunTag
 
     store = connect(environment)
+    masker = Masker([*environment.secrets(), *find_secrets_in_arguments(envelope.arguments)])
+    envelope = replace(envelope, arguments=masker.mask_arguments(envelope.arguments))
+    experiment_name = masker.mask(experiment_name)
+    run_name = masker.mask(run_name) if run_name else None
     tags = {STATE_TAG: State.CREATED, ENTRY_POINT_TAG: envelope.entry_point, **(tags or {})}
     if environment.mlflow_run_id:
         entry = store.get_run(environment.mlflow_run_id)
@@ -191,8 +211,9 @@ def create_run(
     ]
     for start in range(0, len(parameters), LIMIT_OF_BATCH):
         store.log_batch(identifier, params=parameters[start : start + LIMIT_OF_BATCH])
-    store.log_batch(identifier, tags=[RunTag(name, value) for name, value in tags.items()])
+    store.log_batch(identifier, tags=[RunTag(name, masker.mask(value)) for name, value in tags.items()])
     run = Run(identifier, run_name or entry.info.run_name or identifier, experiment_name, envelope, environment)
+    run.masker = masker
     path = run.folder / ENVELOPE
     path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
     store.log_artifact(identifier, str(path))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from filelock import FileLock, Timeout
 
 from labkit.environment import Environment
-from labkit.tracking.run import STATE_TAG, connect
+from labkit.tracking.run import LIMIT_OF_BATCH, STATE_TAG, connect
 from labkit.tracking.spool import FILE_NAME, read_records
 from labkit.tracking.state import State
 
@@ -58,7 +58,7 @@ class Lane:
         self.offset = int(self.place.read_text()) if self.place.exists() else 0
 
     def advance(self) -> bool:
-        """Send what is new, at most one batch of it.
+        """Send what is new, at most one batch of it, or one record that is larger.
 
         :return: Whether there was anything.
         """
@@ -70,7 +70,7 @@ class Lane:
         for position, record in read_records(self.spool, self.offset):
             relevant = not self.wanted.isdisjoint(record)
             weight = len(record.get("metrics", ())) or 1
-            if relevant and size + weight > METRICS_PER_BATCH:
+            if relevant and batch and size + weight > METRICS_PER_BATCH:
                 break
             end = position
             if relevant:
@@ -185,8 +185,12 @@ class Sender:
             for record in batch
             for name, value in record.get("metrics", {}).items()
         ]
-        tags = {name: text for record in batch for name, text in record.get("tags", {}).items()}
-        self.store.log_batch(self.identifier, metrics=metrics, tags=[RunTag(*tag) for tag in tags.items()])
+        latest = {name: text for record in batch for name, text in record.get("tags", {}).items()}
+        tags = [RunTag(*tag) for tag in latest.items()]
+        for start in range(0, len(metrics), METRICS_PER_BATCH):
+            self.store.log_batch(self.identifier, metrics=metrics[start : start + METRICS_PER_BATCH])
+        for start in range(0, len(tags), LIMIT_OF_BATCH):
+            self.store.log_batch(self.identifier, tags=tags[start : start + LIMIT_OF_BATCH])
 
     def _send_files(self, batch: list[Record]) -> None:
         for name, folder in {record["artifact"]: record["folder"] for record in batch}.items():

@@ -27,7 +27,7 @@ class Duration:
         match = re.fullmatch(r"\s*(\d+)\s*(epoch|step|minute)s?\s*", text)
         if not match or int(match[1]) == 0:
             raise UsageError(
-                f"'{text}' is no duration: write a whole number of epochs, steps or minutes, such as '10 epochs'."
+                f"{text!r} is no duration: write a whole number of epochs, steps or minutes, such as '10 epochs'."
             )
         return cls(int(match[1]), f"{match[2]}s")  # pyright: ignore[reportArgumentType]  the pattern allows only units
 

@@ -52,18 +52,16 @@ class Item:
     """What changes when the content does."""
     name: str
     """The name of the file or folder."""
-    sizes: Mapping[str, int] = field(repr=False)
-    """The size in bytes of each file, by its path with slashes from the folder around ``name``."""
+    sizes: Mapping[str, int] | None = field(repr=False)
+    """The size in bytes of each file, by its path with slashes from the folder around ``name``; none if only making the
+    copy tells."""
+    total: int
+    """The number of bytes that making it takes."""
 
     @property
     def address(self) -> str:
         """The whole address."""
         return f"{self.server} {self.uri}"
-
-    @property
-    def total(self) -> int:
-        """The number of bytes."""
-        return sum(self.sizes.values())
 
 
 Fill = Callable[[Path, Path], None]
@@ -90,7 +88,7 @@ class Cache:
         with explained_when_closed(self.root), self.locked(item.address):
             folder = self.find_folder(item)
             self._claim(folder)
-            if folder.is_dir() and list_sizes(folder) != item.sizes:
+            if folder.is_dir() and not is_complete(folder, item):
                 discard(folder)
             if not folder.is_dir():
                 self._make(item, folder, fill)
@@ -151,10 +149,11 @@ class Cache:
                         discard(other)
                 check_room(self.root, item.total - allocated_bytes(content))
                 (folder.parent / ADDRESS).write_text(item.address + "\n", encoding="utf-8")
-                for parent in {(content / name).parent for name in item.sizes}:
+                for parent in {(content / name).parent for name in item.sizes or [item.name]}:
                     parent.mkdir(parents=True, exist_ok=True)
                 fill(content, notes)
                 seal(content)
+                (unfinished / SIZES).write_text(json.dumps(list_sizes(content)), encoding="utf-8")
             publish(content, folder)
         except (KeyboardInterrupt, UnreachableError):
             raise

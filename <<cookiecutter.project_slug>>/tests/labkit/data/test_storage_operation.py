@@ -2,6 +2,8 @@
 
 import io
 import os
+import pickle
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labkit.command import UsageError
+from labkit.data.archive import open_archive
 from labkit.data.storage import ChangedError, CorruptError, FileEntry, NotFoundError, Storage, StorageError
 from labkit.data.storage.bucket import PART_SIZE
 from labkit.data.storage.reader import ObjectReader
@@ -89,9 +92,27 @@ def test_many_threads_may_read_an_open_object_at_positions(storage: Storage, buc
     assert isinstance(reader, ObjectReader)
     positions = [step * 104_729 % len(content) for step in range(80)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda position: reader.pread(100, position), positions))
+        found = list(pool.map(lambda position: reader.read_range(position, 100), positions))
     assert found == [content[position : position + 100] for position in positions]
-    assert reader.pread(10, len(content) + 5) == b""
+    assert reader.read_range(len(content) + 5, 10) == b""
+
+
+def test_an_archive_in_the_bucket_is_read_by_ranges(
+    make_storage: Callable[..., Storage], bucket: Bucket, tmp_path: Path, line: Line
+) -> None:
+    contents = {f"{number:03}.bin": os.urandom(100_000) for number in range(200)}
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    storage = make_storage(s3_endpoint_url=line.url)
+    uri = bucket.put("data.zip", (tmp_path / "data.zip").read_bytes())
+    line.received = 0
+    with open_archive(storage.open(uri).raw) as archive:
+        assert archive.read("123.bin") == contents["123.bin"]
+        copied = pickle.loads(pickle.dumps(archive))
+        assert copied.read("005.bin") == contents["005.bin"]
+        assert sorted(archive) == sorted(contents)
+    assert line.received < 1_000_000
 
 
 def test_an_open_object_that_is_replaced_is_not_read_on(storage: Storage, bucket: Bucket) -> None:

@@ -1,0 +1,1 @@
+"""The study's tests; those of the bench are in ``tests/labkit``."""
