@@ -31,9 +31,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def make_item(name: str, size: int) -> Item:
+    return Item(
+        uri=f"s3://bucket/{name}", server="http://server", version="1", name=name, sizes={name: size}, total=size
+    )
+
+
 def write_item(cache: Cache, name: str, size: int, last_use: float) -> Path:
     """Put a copy into a cache, last used at a time."""
-    item = Item(uri=f"s3://bucket/{name}", server="http://server", version="1", name=name, sizes={name: size})
+    item = make_item(name, size)
 
     def fill(content: Path, _notes: Path) -> None:
         (content / name).write_bytes(os.urandom(size))
@@ -63,7 +69,7 @@ def test_use_makes_a_copy_young(small_disk: Path) -> None:
     cache = Cache(small_disk)
     for name, last_use in (("a", 100), ("b", 200)):
         write_item(cache, name, 20 * MEBIBYTE, last_use)
-    item = Item(uri="s3://bucket/a", server="http://server", version="1", name="a", sizes={"a": 20 * MEBIBYTE})
+    item = make_item("a", 20 * MEBIBYTE)
     cache.get(item, lambda _content, _notes: pytest.fail("it was there"))
     cache.close()
     assert [copy.uri for copy in evict(small_disk, ByteCount(40 * MEBIBYTE))] == ["s3://bucket/b"]
@@ -107,7 +113,7 @@ def test_a_copy_under_way_is_not_removed(small_disk: Path) -> None:
         with pytest.raises(DiskFullError):
             evict(small_disk, ByteCount.parse("60MB"))
 
-    item = Item(uri="s3://bucket/a", server="http://server", version="1", name="a", sizes={"a": 30 * MEBIBYTE})
+    item = make_item("a", 30 * MEBIBYTE)
     assert cache.get(item, fill).stat().st_size == 30 * MEBIBYTE
 
 
@@ -117,7 +123,7 @@ def test_an_abandoned_download_makes_room_too(small_disk: Path) -> None:
         raise KeyboardInterrupt
 
     cache = Cache(small_disk)
-    item = Item(uri="s3://bucket/a", server="http://server", version="1", name="a", sizes={"a": 40 * MEBIBYTE})
+    item = make_item("a", 40 * MEBIBYTE)
     with pytest.raises(KeyboardInterrupt):
         cache.get(item, abandon)
     cache.close()

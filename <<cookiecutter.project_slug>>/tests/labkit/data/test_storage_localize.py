@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from labkit.command import UsageError
+from labkit.data.footprint import read_footprint, record_footprint
 from labkit.data.storage import (
     AccessDeniedError,
     ChangedError,
@@ -189,6 +190,15 @@ def test_a_copy_that_was_tampered_with_is_made_anew(storage: Storage, bucket: Bu
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a": b"abc", "b": b"def"}
 
 
+def test_what_the_bench_notes_about_a_copy_does_not_count_as_foreign(storage: Storage, bucket: Bucket) -> None:
+    bucket.put("set/a", b"abc")
+    bucket.put("set/.labkit/footprint", b"there")
+    folder = storage.localize(bucket.uri("set"))
+    footprint = record_footprint(folder)
+    assert storage.localize(bucket.uri("set")) == folder
+    assert read_footprint(folder) == footprint
+
+
 def test_copies_are_read_only(storage: Storage, bucket: Bucket) -> None:
     path = storage.localize(bucket.put("data.bin", b"abc"))
     assert stat.S_IMODE(path.stat().st_mode) & 0o222 == 0
@@ -242,7 +252,7 @@ def test_wrong_credentials_are_named_and_not_shown(
     make_storage: Callable[..., Storage], bucket: Bucket, tmp_path: Path
 ) -> None:
     uri = bucket.put("data.bin", b"abc")
-    storage = make_storage(aws_secret_access_key="wrong-secret-key")  # noqa: S106
+    storage = make_storage(aws_secret_access_key="wrong-secret-key")
     with pytest.raises(AccessDeniedError, match="denies access") as caught:
         storage.localize(uri)
     assert is_one_sentence(caught.value)
