@@ -10,11 +10,12 @@ CONFIG ?=
 NO_INPUT ?=
 # For `benchmark`: which of benchmarks/.
 NAME ?=
-# For `test`: options of pytest.
+# For `test` and `benchmark`: options of pytest and of the benchmark.
 ARGS ?=
 
 TOOLS := .tools
 CODE := generate.py local_extensions.py hooks tests
+FORMATTED := $(CODE) benchmarks
 DEMO := build/my-research
 # What belongs to the user's own work: no account, server or environment of theirs may decide how the demo ends.
 OWN := $(foreach name,ARGS CONFIG OUTPUT MLFLOW_TRACKING_URI SLACK_URL VIRTUAL_ENV,-u $(name))
@@ -33,20 +34,21 @@ demo: environment ## From nothing to a trained and tested model: the default pro
 test: $(TOOLS)/test environment ## Run the template's whole test suite (ARGS="-k update")
 	$(TOOLS)/bin/python -m pytest $(ARGS)
 
-benchmark: $(TOOLS)/test ## Measure beside others (NAME=loop)
-	$(TOOLS)/bin/python benchmarks/$(NAME).py
+benchmark: environment ## Measure beside others (NAME=loop ARGS=--help)
+	$(DEMO)/.venv/bin/python benchmarks/$(NAME).py $(ARGS)
 
 format: $(TOOLS)/test ## Rewrite the template's own Python as ruff has it
-	$(TOOLS)/bin/ruff check --fix $(CODE)
-	$(TOOLS)/bin/ruff format $(CODE)
+	$(TOOLS)/bin/ruff check --fix $(FORMATTED)
+	$(TOOLS)/bin/ruff format $(FORMATTED)
 
 lint: $(TOOLS)/test ## Check the template's own Python and shell, changing nothing
-	$(TOOLS)/bin/ruff check $(CODE)
-	$(TOOLS)/bin/ruff format --check $(CODE)
+	$(TOOLS)/bin/ruff check $(FORMATTED)
+	$(TOOLS)/bin/ruff format --check $(FORMATTED)
 	$(TOOLS)/bin/shellcheck find-python .ci/run
 
-type-check: $(TOOLS)/test ## Check the types of the template's own Python
-	$(TOOLS)/bin/basedpyright
+type-check: $(TOOLS)/test | $(DEMO)/.venv ## Check the types of the template's own Python
+	$(TOOLS)/bin/basedpyright --pythonpath $(TOOLS)/bin/python $(CODE)
+	$(TOOLS)/bin/basedpyright --pythonpath $(DEMO)/.venv/bin/python benchmarks
 
 clean: ## Remove everything that the other targets made
 	rm -rf build $(TOOLS) .pytest_cache .ruff_cache
@@ -56,15 +58,19 @@ help: ## Show this list
 
 # The default project, generated anew; of the one before it, only the environments are kept, which take the time.
 environment: $(TOOLS)/project
-	mkdir -p build/kept
-	for folder in .tools .venv; do \
+	@mkdir -p build/kept
+	@for folder in .tools .venv; do \
 	    if [[ -e $(DEMO)/$$folder ]]; then rm -rf build/kept/$$folder; mv $(DEMO)/$$folder build/kept/; fi; \
 	done
-	rm -rf $(DEMO)
-	echo '{default_context: {project_name: My Research}}' > build/answers.yaml
-	$(TOOLS)/bin/python generate.py --output build --config build/answers.yaml --no-input
-	find build/kept -mindepth 1 -maxdepth 1 -exec mv {} $(DEMO)/ \;
+	@rm -rf $(DEMO)
+	@echo '{default_context: {project_name: My Research}}' > build/answers.yaml
+	$(TOOLS)/bin/python generate.py --output build --config build/answers.yaml --no-input > build/generation.log
+	@find build/kept -mindepth 1 -maxdepth 1 -exec mv {} $(DEMO)/ \;
 	env $(OWN) $(MAKE) -C $(DEMO) init TORCH=auto
+
+# What the benchmarks import.
+$(DEMO)/.venv:
+	@$(MAKE) environment
 
 # Each of these files says that its requirements are installed, so that a second call does nothing.
 $(TOOLS)/project $(TOOLS)/test: $(TOOLS)/%: requirements/%.txt | $(TOOLS)/bin/pip

@@ -89,14 +89,10 @@ def texts(value: object) -> Iterator[str]:
 def quote(text: str) -> str:
     """Write a text as a string in double quotes that TOML, YAML and JSON read alike, every character as it was typed.
 
-    The three agree on the escapes of JSON; what only JSON would allow unescaped (DEL, the C1 controls, and the line and
-    paragraph separators, the byte order mark and the non-characters, which YAML reads otherwise) is escaped as well.
+    The three agree on the escapes of JSON. The two non-characters that JSON leaves as they are and YAML refuses are
+    escaped as well.
     """
-    return re.sub(
-        "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]",
-        lambda match: f"\\u{ord(match[0]):04x}",
-        json.dumps(text, ensure_ascii=False),
-    )
+    return re.sub("[\ufffe\uffff]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def markdown(text: str) -> str:

@@ -1,8 +1,9 @@
 """Steps per second of Labkit's trainer beside bare Lightning and beside a plain PyTorch loop, on the digits.
 
-Run by `make benchmark NAME=loop`. All variants take the same model, optimiser, batches and number of steps; each is timed several times in turn, and
-the best time of each counts, so that what else the machine does weighs little. Labkit has everything on: exact epoch metrics, the
-loss and learning rate of every step recorded and sent to an SQLite store, checkpoints.
+Run by `make benchmark NAME=loop`. All variants take the same model, optimiser, batches and number of steps; each is
+timed several times in turn, and the best time of each counts, so that what else the machine does weighs little. Labkit
+has everything on: exact epoch metrics, the loss and learning rate of every step recorded and sent to an SQLite store,
+checkpoints.
 """
 
 import argparse
@@ -12,19 +13,12 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim import AdamW
-from torch.utils.data import DataLoader, TensorDataset
-
 from labkit.data.loading import Loader
 from labkit.environment import Environment
 from labkit.tracking.attempt import attempt
@@ -32,6 +26,12 @@ from labkit.tracking.run import Envelope, create_run
 from labkit.training.duration import Duration
 from labkit.training.tasks import Classification
 from labkit.training.trainer import fit
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW
+from torch.utils.data import DataLoader, TensorDataset
 
 CLASSES = 10
 BATCH_SIZE = 64
@@ -151,7 +151,7 @@ def time_labkit(model: nn.Module, data: TensorDataset, epochs: int, environment:
 
 
 @contextlib.contextmanager
-def temporary_store() -> Iterator[Environment]:
+def temporary_store() -> Generator[Environment]:
     with tempfile.TemporaryDirectory() as folder:
         variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "RUNS_PATH": f"{folder}/runs"}
         yield Environment.read({**os.environ, **variables}, Path(folder))
@@ -169,7 +169,7 @@ def main() -> None:
         variants: dict[str, Callable[[nn.Module], Seconds]] = {
             "plain loop": lambda model: time_plain(model, data, options.epochs),
             "bare Lightning": lambda model: time_lightning(model, data, options.epochs, log_each_step=False),
-            "Lightning, logging each step": lambda model: time_lightning(model, data, options.epochs, log_each_step=True),
+            "Lightning, logging steps": lambda model: time_lightning(model, data, options.epochs, log_each_step=True),
             "Labkit, everything on": lambda model: time_labkit(model, data, options.epochs, environment),
         }
         for name, make_model in {"MLP": make_mlp, "CNN": make_cnn}.items():

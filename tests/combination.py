@@ -43,7 +43,7 @@ COMBINATIONS: dict[str, dict[str, str]] = {
         "project_name": "深層学習 😀 𝒜 Ünïcödé e\u0301 עברית \u00a0no-break \ufeff mark",
         "project_slug": "unicode",
         "package_name": "unicode_project_with_a_long_name",
-        "description": "Größe, œuvre, 👩🏽‍🔬, \U0010fffd, \u200b and \u00ad.",
+        "description": "Größe, œuvre, 👩🏽‍🔬, \U0010fffd, \u200b, \u00ad and \uffff.",
         "author_name": "Åsa Ørsted 山田太郎 🐙",
         "license": "GPL-3.0-or-later",
         "bucket": "unicode-data",

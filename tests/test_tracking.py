@@ -1,4 +1,4 @@
-"""A training and a tracking server, between which everything happens that happens: nothing is lost, nothing is doubled."""
+"""A training and a tracking server, between which everything happens: nothing is lost, nothing is doubled."""
 
 import json
 import os

@@ -50,7 +50,7 @@ def train(
     validation = Loader(parts.validation, batch_size=256, seed=run.seed)
 
     seed_everything(run.seed, "initialisation")
-    task = make_task(architecture, learning_rate, steps=duration.in_steps(len(training)))
+    task = make_task(architecture, learning_rate)
     fit(
         task,
         run,
@@ -64,29 +64,31 @@ def train(
     run.log_figure("confusion-validation", plot_confusion(task.results["validation"]["confusion"].numpy()))
 
 
-def make_task(architecture: Literal["mlp", "cnn"], learning_rate: float = 0.01, steps: int = 1) -> "Classification":
+def make_task(architecture: Literal["mlp", "cnn"], learning_rate: float = 0.01) -> "Classification":
     """Put model, task, optimiser and schedule together; each is exchanged here and nowhere else.
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser.
-    :param steps: How many steps the schedule spans.
     :return: The task, with fresh weights.
     """
     from functools import partial
 
-    from torch.optim import AdamW
-    from torch.optim.lr_scheduler import OneCycleLR
+    from torch.optim import AdamW, Optimizer
+    from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
     from labkit.training.tasks import Classification
 
     from .data import CLASSES, SHAPE
     from .model import ARCHITECTURES
 
+    def schedule(optimizer: Optimizer, steps: int) -> LRScheduler:
+        return OneCycleLR(optimizer, learning_rate, total_steps=steps)
+
     return Classification(
         ARCHITECTURES[architecture](SHAPE, CLASSES),
         classes=CLASSES,
         optimizer=partial(AdamW, lr=learning_rate),
-        scheduler=partial(OneCycleLR, max_lr=learning_rate, total_steps=steps),
+        scheduler=schedule,
     )
 
 

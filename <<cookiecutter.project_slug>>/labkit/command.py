@@ -13,6 +13,7 @@ import re
 import sys
 import types
 import typing
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
@@ -57,7 +58,8 @@ class Command(Generic[P, R]):
         """
         try:
             arguments = parse(self.function, argv, program=program_name(self.function))
-            result: object = functools.partial(self.function, **arguments)()
+            call = inspect.BoundArguments(inspect.signature(self.function), OrderedDict(arguments))
+            result: object = functools.partial(self.function, *call.args, **call.kwargs)()
         except (UsageError, UnavailableError) as error:
             return report_error(program_name(self.function), error)
         return result if isinstance(result, int) else EXIT_DONE

@@ -7,9 +7,10 @@ group `server` in `poetry.lock`, which is set up when the server is first starte
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from environment import (
+from environment import (  # pyright: ignore[reportImplicitRelativeImport]  its neighbour, as both are programs
     PROJECT,
     SetupError,
     fingerprint,
@@ -88,13 +89,14 @@ def make_variables() -> dict[str, str]:
     return variables
 
 
-def main() -> int:
-    """Set the server up where it is not, and become it.
+def main(arguments: Sequence[str]) -> int:
+    """Set the server up where it is not, and become it, unless only the former is asked for.
 
-    :return: The exit code, if it could not be started.
+    :param arguments: `install`, or nothing.
+    :return: The exit code.
     """
-    port, artifacts = os.environ["TRACKING_PORT"], os.environ["TRACKING_ARTIFACTS"]
-    folder = PROJECT / os.environ["TRACKING_PATH"]
+    port, artifacts = os.environ.get("TRACKING_PORT", "5000"), os.environ.get("TRACKING_ARTIFACTS", "")
+    folder = PROJECT / os.environ.get("TRACKING_PATH", "tracking")
     if not port.isdecimal() or not 0 < int(port) < 2**16:
         print(f"TRACKING_PORT={port} is no port: choose a number from 1 to 65535", file=sys.stderr)
         return 2
@@ -109,12 +111,19 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Interrupted. Continue with: make tracking-server", file=sys.stderr)
         return 130
+    if list(arguments) == ["install"]:
+        return 0
     folder.mkdir(parents=True, exist_ok=True)
     print(f"The tracking server keeps its data in {folder}. In .envrc.private, or in your shell:", flush=True)
     print(f"export MLFLOW_TRACKING_URI=http://{ADDRESS}:{port}", flush=True)
-    command = make_command(int(port), folder, artifacts)
-    os.execve(command[0], command, make_variables())
+    become(make_command(int(port), folder, artifacts), make_variables())
+    return 0
+
+
+def become(command: list[str], variables: dict[str, str]) -> None:
+    """Let another program take the place of this one, so that whoever ends this process ends that program."""
+    os.execve(command[0], command, variables)  # noqa: S606  there is no shell in between that is missed
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

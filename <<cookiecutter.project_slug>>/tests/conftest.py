@@ -2,13 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 from filelock import FileLock
 
-from .project import Project
+from .project import ROOT, Project
 
 # Before torch is imported: processes that share the cores wait for each other's threads longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +29,7 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(PREFIXES_OF_SETTINGS) or name in OTHER_SETTINGS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # programs that a test starts are of the code that it imports
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +51,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A project of one's own, as the working directory."""
     (tmp_path / "MLproject").write_text("name: project\n", encoding="utf-8")
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    return Project(tmp_path)
+    project = Project(tmp_path)
+    yield project
+    for run in project.made:
+        run.spool.close()

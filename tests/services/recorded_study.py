@@ -1,7 +1,7 @@
 """A training without a model: records five metrics a step, then a file, and ends as it is told to.
 
-Run as ``python recorded_study.py STEPS SECONDS_PER_STEP [RUN_ID]``. The first line that it prints is the run's id. While
-there is a file `wait` in the working directory, it stops in the middle.
+Run as ``python recorded_study.py STEPS SECONDS_PER_STEP [RUN_ID]``. The first line that it prints is the run's id.
+While there is a file `wait` in the working directory, it stops in the middle.
 """
 
 import math

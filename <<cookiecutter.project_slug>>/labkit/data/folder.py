@@ -13,6 +13,7 @@ from labkit.command import UsageError
 from labkit.data.record import RECORD_FOLDER
 
 NAMES_IN_MEMORY: Final = 100_000
+LONGEST_RUN: Final = 1000
 SWAP_NEWLINE_AND_NULL: Final = bytes.maketrans(b"\n\0", b"\0\n")
 
 
@@ -25,26 +26,44 @@ def walk(folder: Path) -> Iterator[bytes]:
     :return: Each file's path relative to the folder, as the file system spells it, with ``/`` between the parts.
     :raises UsageError: If there is something that is neither file nor folder, or a link that leads back into itself.
     """
+    for prefix, names in walk_runs(folder):
+        for name in names:
+            yield prefix + name
+
+
+def walk_runs(folder: Path) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Walk as :func:`walk` does, and give the files in runs for whoever has little to do for each.
+
+    :param folder: The folder.
+    :return: The path of a folder, empty or ending in ``/``, and the names of some of its files.
+    :raises UsageError: As :func:`walk` does.
+    """
     root = os.path.join(os.fsencode(folder), b"")  # noqa: PTH118 (paths are bytes)
     parents = [_identity(root)]
     levels = [(b"", _sorted_entries(root))]
     while levels:
         prefix, entries = levels[-1]
+        run: list[bytes] = []
+        child = None
         for name in entries:
-            if not name.endswith(b"/"):
-                yield prefix + name
-                continue
-            path = root + prefix + name
-            if (identity := _identity(path)) in parents:
-                raise UsageError(
-                    f"The link {os.fsdecode(path[:-1])} leads back into a folder that holds it: remove it."
-                )
-            parents.append(identity)
-            levels.append((prefix + name, _sorted_entries(path)))
-            break
-        else:
+            if name.endswith(b"/"):
+                child = name
+                break
+            run.append(name)
+            if len(run) == LONGEST_RUN:
+                yield prefix, run
+                run = []
+        if run:
+            yield prefix, run
+        if child is None:
             levels.pop()
             parents.pop()
+            continue
+        path = root + prefix + child
+        if (identity := _identity(path)) in parents:
+            raise UsageError(f"The link {os.fsdecode(path[:-1])} leads back into a folder that holds it: remove it.")
+        parents.append(identity)
+        levels.append((prefix + child, _sorted_entries(path)))
 
 
 def sort_names(names: Iterable[bytes], limit: int = NAMES_IN_MEMORY) -> Iterator[bytes]:
@@ -86,13 +105,16 @@ def _sorted_entries(folder: bytes) -> Iterator[bytes]:
 
 
 def _entry_names(entries: Iterable[os.DirEntry[bytes]]) -> Iterator[bytes]:
+    record_folder = os.fsencode(RECORD_FOLDER)
     for entry in entries:
+        if entry.name == record_folder:
+            continue
         if entry.is_file():
             yield entry.name
-        elif not entry.is_dir():
+        elif entry.is_dir():
+            yield entry.name + b"/"
+        else:
             raise UsageError(
                 f"{os.fsdecode(entry.path)} is neither a file nor a folder (a broken link, a socket or a device): "
                 "remove it from the data."
             )
-        elif entry.name != os.fsencode(RECORD_FOLDER):
-            yield entry.name + b"/"

@@ -31,8 +31,6 @@ class Loader(DataLoader[Any]):
         transform: Transform | None = None,
         drop_last: bool = False,
         collate: Callable[[list[Any]], Any] = default_collate,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         """Describe the batches.
 
@@ -45,14 +43,10 @@ class Loader(DataLoader[Any]):
         :param transform: Applied to each sample, with the sample's own random numbers of the epoch.
         :param drop_last: Whether a last batch that is smaller is left out.
         :param collate: Makes a batch of samples.
-        :param rank: This process's number among those that train together.
-        :param world_size: How many they are.
         """
         if not isinstance(dataset, Sized):
             raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
-        self.order = ResumableBatchSampler(
-            len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last, rank=rank, world_size=world_size
-        )
+        self.order = ResumableBatchSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
         super().__init__(
             _Samples(dataset, transform, seed),
             batch_sampler=self.order,  # pyright: ignore[reportArgumentType]  the data set reads what it yields

@@ -5,15 +5,19 @@ import faulthandler
 import os
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UnavailableError, UsageError
+from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
+from labkit.tracking.notification import Notifier
 from labkit.tracking.run import Run, now
 from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
 from labkit.tracking.state import RUN_LOCK, State
@@ -44,30 +48,57 @@ def attempt(run: Run) -> Generator[Outcome]:
     :raises UsageError: If another process works on the run.
     """
     outcome = Outcome()
-    with _recording(run, outcome):
+    os.environ["LABKIT_RUN_ID"] = run.identifier  # processes that this one starts to share its work join the run
+    with Notifier(run) as notifier, _recording(run, outcome):
         run.spool.append({"state": State.RUNNING, "time": now()})
+        notifier.tell_start()
         with _keep_logs(run) as log:
-            state = State.FINISHED
+            state, reason = State.FINISHED, None
             try:
-                yield outcome
-            except (KeyboardInterrupt, Interruption) as interruption:
-                state = interruption.state if isinstance(interruption, Interruption) else State.KILLED
+                with run.signals.installed():
+                    yield outcome
+            except Interruption as interruption:
+                state = interruption.state
                 outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
                 print(
                     f"\n{state.capitalize()}. To go on: {run.envelope.entry_point} --run-id {run.identifier}",
                     file=sys.stderr,
                 )
             except UsageError as error:
-                state, outcome.exit_code = State.FAILED, EXIT_USAGE
+                state, outcome.exit_code, reason = State.FAILED, EXIT_USAGE, str(error)
                 print(f"{run.envelope.entry_point}: {error}", file=sys.stderr)
-            except BaseException:
+            except BaseException as error:
                 state, outcome.exit_code = State.FAILED, EXIT_FAILED
-                text = traceback.format_exc()
+                reason = "".join(traceback.format_exception_only(error)).strip()
+                text = run.masker.mask(traceback.format_exc())
                 print(text, file=sys.stderr)
                 path = log.with_name("traceback.txt")
                 path.write_text(text, encoding="utf-8")
                 run.log_artifact(path, "logs")
         run.spool.append({"state": state, "time": now()})
+        notifier.tell_end(state, error=reason, log=log)
+
+
+@contextlib.contextmanager
+def assistance(run: Run) -> Generator[Outcome]:
+    """Work on a run that another process leads and records.
+
+    An interruption is agreed on by all of them, and the leading process says so; here it is no failure, for which a
+    launcher would end the others. Without the leading process there is nothing to work on, and this one ends too.
+
+    :param run: The run.
+    :return: A context like that of :func:`attempt`.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with contextlib.suppress(Interruption), run.signals.installed():
+        yield Outcome()
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it waits for, once its parent is no more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(EXIT_INTERRUPTED)
 
 
 @contextlib.contextmanager
@@ -146,40 +177,28 @@ def _await_sender(sender: subprocess.Popen[bytes], run: Run, seconds: float) -> 
         message = f"Part of {where} could not be sent, for the reasons in {run.folder / SENDER_LOG}."
     else:
         message = (
-            f"Not all of {where} has reached {run.environment.mlflow_tracking_uri}: "
+            f"Not all of {where} has reached {run.masker.mask(run.environment.mlflow_tracking_uri)}: "
             f"it is kept in {run.folder} and sent by `sync-runs`."
         )
     print(message, file=sys.stderr)
 
 
-class _Tee:
-    """A text stream that also writes to a second one; to all else it is the first."""
-
-    def __init__(self, terminal: TextIO, log: TextIO) -> None:
-        self._terminal = terminal
-        self._log = log
-
-    def write(self, text: str) -> int:
-        self._log.write(text)
-        return self._terminal.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._terminal, name)
-
-
 @contextlib.contextmanager
 def _keep_logs(run: Run) -> Generator[Path]:
-    """Write what this process prints to ``logs/attempt-N.txt`` as well."""
+    """Write what this process prints to ``logs/attempt-N.txt`` as well, and show secrets in neither place."""
     folder = run.folder / "logs"
     folder.mkdir(exist_ok=True)
     number = 1 + sum(1 for _ in folder.glob("attempt-*.txt"))
     path = folder / f"attempt-{number}.txt"
     with path.open("w", encoding="utf-8", buffering=1) as log:
         streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = _Tee(sys.stdout, log), _Tee(sys.stderr, log)
+        output, errors = (MaskedStream(run.masker, stream, log) for stream in streams)
+        sys.stdout, sys.stderr = output, errors
         faulthandler.enable(log)
         try:
             yield path
         finally:
             faulthandler.disable()
             sys.stdout, sys.stderr = streams
+            output.release()
+            errors.release()

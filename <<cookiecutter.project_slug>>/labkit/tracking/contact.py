@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from labkit.command import UnavailableError
 from labkit.environment import Environment
+from labkit.secret import Masker
 
 if TYPE_CHECKING:
     from mlflow.environment_variables import (
@@ -44,10 +45,11 @@ def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callab
                 return function(environment, *args, **kwargs)
         except (MlflowException, OSError, SQLAlchemyError) as error:
             reason = str(error).partition("\n")[0][:LONGEST_REASON]
-            raise UnavailableError(
+            sentence = (
                 f"the tracking store {environment.mlflow_tracking_uri} cannot be used ({reason}): "
                 "start it, or name another one in MLFLOW_TRACKING_URI."
-            ) from error
+            )
+            raise UnavailableError(Masker(environment.secrets()).mask(sentence)) from error
 
     return ask
 

@@ -8,10 +8,11 @@ import contextlib
 import functools
 import json
 import logging
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,11 +20,13 @@ from filelock import Timeout
 
 from labkit.command import UsageError
 from labkit.environment import Environment
+from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
+from labkit.tracking.source import ARCHIVE, Source
 from labkit.tracking.spool import FILE_NAME, Spool, read_history
-from labkit.tracking.state import STATE_TAG, State, conclude, tell
+from labkit.tracking.state import STATE_TAG, State, conclude, read_state, tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,8 +46,10 @@ class Envelope:
 
     entry_point: str
     arguments: dict[str, Plain]
-    """Every argument as the entry point receives it, as plain data."""
+    """Every argument as the entry point receives it, as plain data; of secrets, only that there is one."""
     seed: int
+    source: Source | None = None
+    """The code; None only for what is no run of a project."""
 
 
 class Run:
@@ -54,7 +59,10 @@ class Run:
     :ivar name: Its readable name.
     :ivar experiment_name: The experiment that it belongs to.
     :ivar envelope: What it executes.
+    :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
+    :ivar has_finished: Whether it had done all it was to do when it was opened.
+    :ivar signals: Whether and how it has been asked to stop.
     """
 
     def __init__(
@@ -66,9 +74,16 @@ class Run:
         self.experiment_name = experiment_name
         self.envelope = envelope
         self.environment = environment
+        self.has_finished = False
+        self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this process, the first of those that execute the run together, is the one that records it."""
+        return self.environment.rank == 0
 
     @property
     def seed(self) -> int:
@@ -96,11 +111,13 @@ class Run:
         :param metrics: Values by name.
         :param step: The optimiser steps done.
         """
-        self.spool.append_metrics([(metrics, step, now())])
+        if self.is_led_here:
+            self.spool.append_metrics([(metrics, step, now())])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags, texts by name."""
-        self.spool.append({"tags": dict(tags)})
+        if self.is_led_here:
+            self.spool.append({"tags": {name: self.masker.mask(text) for name, text in tags.items()}})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Copy a file or folder to the artifact store; it stays here too.
@@ -108,7 +125,8 @@ class Run:
         :param path: A file or folder in :attr:`folder`.
         :param folder: The folder of the artifact store that receives it.
         """
-        self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
+        if self.is_led_here:
+            self.spool.append({"artifact": str(path.relative_to(self.folder)), "folder": folder})
 
     def log_figure(self, name: str, figure: "Figure") -> Path:
         """Keep a figure under ``figures/``, here and in the artifact store.
@@ -118,9 +136,10 @@ class Run:
         :return: The picture's path.
         """
         path = self.folder / "figures" / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, dpi=150)
-        self.log_artifact(path, "figures")
+        if self.is_led_here:
+            path.parent.mkdir(exist_ok=True)
+            figure.savefig(path, dpi=150)
+            self.log_artifact(path, "figures")
         return path
 
     def checkpoint(self, name: str = "best") -> Path:
@@ -134,6 +153,15 @@ class Run:
         if not path.exists():
             self.download(f"checkpoints/{name}.ckpt", path)
         return path
+
+    def source_archive(self) -> Path:
+        """Find the archive of the run's code, here or in the artifact store.
+
+        :return: The path of the file.
+        :raises UsageError: If the run has none.
+        """
+        path = self.folder / ARCHIVE
+        return path if path.exists() else self.download(ARCHIVE, path)
 
     def download(self, artifact: str, path: Path) -> Path:
         """Copy an artifact of the run from the store to this machine.
@@ -163,20 +191,28 @@ def create_run(
     experiment_name: str,
     run_name: str | None = None,
     tags: Mapping[str, str] | None = None,
+    files: Iterable[Path] = (),
 ) -> Run:
     """Create a run in the tracking store, sealed and not yet running.
+
+    Secrets are recorded nowhere: in arguments, names and tags a mask stands for them.
 
     :param environment: Says which store, and where the run's folder goes.
     :param envelope: What the run executes.
     :param experiment_name: The experiment that it belongs to, made where it is new.
     :param run_name: A readable name; MLflow invents one by default.
     :param tags: Further texts to keep with it, by name.
+    :param files: What is sealed beside the envelope, such as the archive of the code.
     :return: The run.
     :raises UnavailableError: If the store does not answer.
     """
     from mlflow.entities import Param, RunTag
 
     store = connect(environment)
+    masker = Masker([*environment.secrets(), *find_secrets_in_arguments(envelope.arguments)])
+    envelope = replace(envelope, arguments=masker.mask_arguments(envelope.arguments))
+    experiment_name = masker.mask(experiment_name)
+    run_name = masker.mask(run_name) if run_name else None
     tags = {STATE_TAG: State.CREATED, ENTRY_POINT_TAG: envelope.entry_point, **(tags or {})}
     if environment.mlflow_run_id:
         entry = store.get_run(environment.mlflow_run_id)
@@ -197,8 +233,11 @@ def create_run(
     ]
     for start in range(0, len(parameters), LIMIT_OF_BATCH):
         store.log_batch(identifier, params=parameters[start : start + LIMIT_OF_BATCH])
-    store.log_batch(identifier, tags=[RunTag(name, value) for name, value in tags.items()])
+    store.log_batch(identifier, tags=[RunTag(name, masker.mask(value)) for name, value in tags.items()])
     run = Run(identifier, run_name or entry.info.run_name or identifier, experiment_name, envelope, environment)
+    run.masker = masker
+    for file in files:
+        store.log_artifact(identifier, str(shutil.copyfile(file, run.folder / file.name)))
     path = run.folder / ENVELOPE
     path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
     store.log_artifact(identifier, str(path))
@@ -236,8 +275,15 @@ def open_run(environment: Environment, identifier: str) -> Run:
     run = Run(identifier, entry.info.run_name or identifier, experiment_name, unread, environment)
     if not path.exists():
         run.download(ENVELOPE, path)
-    run.envelope = Envelope(**json.loads(path.read_text(encoding="utf-8")))
+    run.envelope = _read_envelope(path)
+    run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
+
+
+def _read_envelope(path: Path) -> Envelope:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    source = fields.pop("source", None)
+    return Envelope(**fields, source=Source(**source) if source else None)
 
 
 @asks_the_store

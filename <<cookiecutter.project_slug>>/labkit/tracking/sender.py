@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock, Timeout
 
 from labkit.environment import Environment
+from labkit.secret import MaskedStream, Masker
 from labkit.tracking.carrier import Carrier, describe, report
 from labkit.tracking.lane import Lane, Record
 from labkit.tracking.run import connect
@@ -330,7 +331,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(PRIORITY)
-    sender = send(Path(sys.argv[1]), Environment.read())
+    environment = Environment.read()
+    sys.stderr = MaskedStream(Masker(environment.secrets()), sys.stderr)
+    sender = send(Path(sys.argv[1]), environment)
     if not sender.has_sent_all:
         return EXIT_LEFT
     return EXIT_REFUSED if sender.refusals else EXIT_SENT

@@ -41,8 +41,10 @@ def read_state(folder: Path) -> State | None:
     """Read from a run's spool where the run stands.
 
     :param folder: The run's folder.
-    :return: The newest state, or None where no process has worked on the run yet.
+    :return: The newest state, or None where no process on this machine has worked on the run yet.
     """
+    if not (folder / FILE_NAME).exists():
+        return None
     records = read_records(folder / FILE_NAME, containing='"state"')
     states = [record["state"] for _, record in records if record.get("state") in list(State)]
     return State(states[-1]) if states else None

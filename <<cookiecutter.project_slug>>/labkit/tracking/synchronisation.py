@@ -1,7 +1,6 @@
 """Sending what is left of runs whose store was out of reach: `sync-runs`."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +17,10 @@ SECONDS_TO_WAIT_FOR_A_SENDER: Final = 30.0
 
 
 @command
-def sync_runs(run_ids: Sequence[str] = ()) -> int:
+def sync_runs(*run_ids: str) -> int:
     """Send what has not reached the tracking store yet.
 
-    :param run_ids: Runs to send; by default all runs that are kept on this machine.
+    :param run_ids: Runs to send; none: all that are kept on this machine.
     :return: 0 if the store has all, 1 if something is left.
     """
     environment = Environment.read()

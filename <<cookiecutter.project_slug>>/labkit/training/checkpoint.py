@@ -1,15 +1,16 @@
 """Checkpoints from which training goes on as if nothing had happened.
 
 ``last.ckpt`` is the newest and ``previous.ckpt`` the one before it; ``best.ckpt`` has the best score. Each file is
-complete or not there: it is written aside, flushed to the disk and renamed. PyTorch's file format is a ZIP archive that
-carries a checksum of every record.
+complete or not there: it is written aside, flushed to the disk and renamed. PyTorch's file format is a ZIP archive,
+which has room for a comment at its end: there stands the SHA-256 of all bytes before it.
 """
 
+import hashlib
 import os
 import sys
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import torch
 from torch import nn
@@ -22,6 +23,9 @@ PREVIOUS: Final = "previous"
 BEST: Final = "best"
 
 Name = Literal["last", "previous", "best"]
+
+DIGEST_SIZE: Final = 32
+BYTES_AT_ONCE: Final = 2**20
 
 
 def path_of(run_folder: Path, name: Name) -> Path:
@@ -38,8 +42,9 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             torch.save(checkpoint, file)
+            _append_digest(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -67,9 +72,9 @@ def link(path: Path, other: Path) -> None:
 def is_complete(path: Path) -> bool:
     """Tell whether a file is a checkpoint of which no byte is missing or wrong."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        with path.open("rb") as file:
+            return _compute_digest(file, path.stat().st_size - DIGEST_SIZE) == file.read()
+    except OSError:
         return False
 
 
@@ -109,8 +114,32 @@ def load_weights(module: nn.Module, path: Path) -> int:
     :raises UsageError: If the file is damaged, or its weights are not those of the module.
     """
     checkpoint = read(path)
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise UsageError(f"the checkpoint {path} is of another architecture: {error}") from None
+    weights = checkpoint["state_dict"]
+    if differing := sorted({name for name, _ in _shapes(weights) ^ _shapes(module.state_dict())}):
+        raise UsageError(
+            f"the checkpoint {path} is of another architecture: {len(differing)} of the weights are missing, new or of "
+            f"another shape, the first is '{differing[0]}'."
+        )
+    module.load_state_dict(weights)
     return checkpoint["global_step"]
+
+
+def _append_digest(file: BinaryIO) -> None:
+    """Make the digest of a ZIP archive its comment, whose length is the archive's last field."""
+    file.seek(-2, os.SEEK_END)
+    file.write(DIGEST_SIZE.to_bytes(2, "little"))
+    file.write(_compute_digest(file, file.tell()))
+
+
+def _compute_digest(file: BinaryIO, length: int) -> bytes:
+    """Return the SHA-256 of the first bytes of a file, and leave the file there."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while length > 0 and (data := file.read(min(length, BYTES_AT_ONCE))):
+        digest.update(data)
+        length -= len(data)
+    return digest.digest()
+
+
+def _shapes(weights: Mapping[str, Any]) -> set[tuple[str, torch.Size | None]]:
+    return {(name, getattr(value, "shape", None)) for name, value in weights.items()}

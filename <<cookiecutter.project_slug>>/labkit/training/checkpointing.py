@@ -12,7 +12,9 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from labkit.data.loading import Loader
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
+from labkit.tracking.state import State
 from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, link, path_of, read, write
+from labkit.training.distribution import gather, rank
 from labkit.training.duration import Duration
 from labkit.training.seeding import capture_generators, restore_generators
 
@@ -95,14 +97,14 @@ class Checkpointing(Checkpoint):
         if trainer.global_step == self._step:
             return  # gradients are being accumulated
         self._step = trainer.global_step
-        if not (self.run.signals.requested or self._is_due()):
+        if not trainer.strategy.reduce_boolean_decision(bool(self.run.signals.requested) or self._is_due(), all=False):
             return
         last_of_epoch = batch_idx + 1 >= trainer.num_training_batches or self._step == self.steps
         interval = self.batches_per_validation
         if last_of_epoch or (interval and trainer.fit_loop.total_batch_idx % interval == interval - 1):
             return
         self._save_last(trainer)
-        self._stop_if_asked()
+        self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the best checkpoint, if this is the best."""
@@ -125,10 +127,11 @@ class Checkpointing(Checkpoint):
         """Write a checkpoint at the end of an epoch, and at the end of all."""
         del pl_module
         is_end = trainer.global_step == self.steps or trainer.should_stop
-        if is_end or self.run.signals.requested or self._is_due_after_epoch(trainer.current_epoch + 1):
+        wanted = is_end or bool(self.run.signals.requested) or self._is_due_after_epoch(trainer.current_epoch + 1)
+        if trainer.strategy.reduce_boolean_decision(wanted, all=False):
             self._save_last(trainer)
         if not is_end:
-            self._stop_if_asked()
+            self._stop_if_asked(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once again when a signal comes."""
@@ -138,13 +141,13 @@ class Checkpointing(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the states of the random streams and the place in the data."""
         del trainer, pl_module
-        checkpoint["generators"] = capture_generators()
+        checkpoint["generators"] = gather(capture_generators())
         checkpoint["loader"] = self.loader.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the place in the data, and the random streams' states, which are put back when all else is ready."""
         del trainer, pl_module
-        self._generators = checkpoint["generators"]
+        self._generators = checkpoint["generators"][rank()]
         # Lightning would do this too, but not after the end of an epoch.
         self.loader.load_state_dict(checkpoint["loader"])
 
@@ -192,6 +195,9 @@ class Checkpointing(Checkpoint):
         self._step_of_checkpoint = self._step
         self._time_of_checkpoint = time.monotonic()
 
-    def _stop_if_asked(self) -> None:
-        if state := self.run.signals.requested:
-            raise Interruption(state)
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        """Stop all processes together, if a signal has come to any of them."""
+        requested = [state for state in gather(self.run.signals.requested or "") if state]
+        trainer.strategy.barrier()
+        if requested:
+            raise Interruption(State(requested[0]))

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
+from labkit.training.distribution import gather, rank
 from labkit.training.metrics import EpochMetrics
 
 Stage = Literal["train", "validation", "test"]
@@ -30,6 +31,7 @@ class Task(LightningModule, ABC):
     """A model, and how it learns; all of it comes in as arguments.
 
     :ivar model: The architecture and its weights.
+    :ivar steps: The optimiser steps of the whole training, once it is known.
     :ivar results: For each stage all metrics of its last epoch, also those that are no scalars.
     """
 
@@ -39,7 +41,7 @@ class Task(LightningModule, ABC):
         *,
         metrics: Mapping[str, Metric],
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
     ) -> None:
         """Put the parts together.
@@ -47,7 +49,7 @@ class Task(LightningModule, ABC):
         :param model: The architecture.
         :param metrics: Metrics by name, computed over whole epochs of each stage.
         :param optimizer: Makes the optimiser for the model's parameters; not needed to evaluate.
-        :param scheduler: Makes the schedule of the learning rate for that optimiser.
+        :param scheduler: Makes the schedule of the learning rate for that optimiser and the number of steps to come.
         :param scheduler_interval: Whether the schedule counts optimiser steps or epochs.
         """
         super().__init__()
@@ -55,6 +57,7 @@ class Task(LightningModule, ABC):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self.steps = 0
         self.results: dict[str, dict[str, Tensor]] = {}
         self._metrics = {stage: EpochMetrics(deepcopy(dict(metrics))) for stage in ("train", "validation", "test")}
 
@@ -103,18 +106,18 @@ class Task(LightningModule, ABC):
             return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval},
+            "lr_scheduler": {"scheduler": self.scheduler(optimizer, self.steps), "interval": self.scheduler_interval},
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the metrics of epochs that are over and of one that is not."""
         checkpoint["results"] = self.results
-        checkpoint["metrics"] = {stage: metrics.state_dict() for stage, metrics in self._metrics.items()}
+        checkpoint["metrics"] = gather({stage: metrics.state_dict() for stage, metrics in self._metrics.items()})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the metrics of the epochs so far."""
         self.results = checkpoint["results"]
-        for stage, state in checkpoint["metrics"].items():
+        for stage, state in checkpoint["metrics"][rank()].items():
             self._metrics[stage].load_state_dict(state)
 
     def _step(self, stage: Stage, batch: Any) -> Tensor:
@@ -128,6 +131,6 @@ class Task(LightningModule, ABC):
         metrics.reset()
         scalars = {f"{stage}/{name}": float(value) for name, value in values.items() if value.numel() == 1}
         # Lightning's callbacks, such as early stopping, look here; the logger gets them below, with our own step.
-        self.log_dict(scalars, logger=False)
+        self.log_dict(scalars, logger=False, sync_dist=True)
         if self.logger is not None:
             self.logger.log_metrics(scalars, step=self.trainer.global_step)

@@ -51,7 +51,8 @@ class StepRecorder(Callback):
         trainer.should_stop = trainer.should_stop or self._step >= self.steps
         if trainer.logger is None:
             return
-        loss = self._losses[0] if len(self._losses) == 1 else sum(self._losses) / len(self._losses)
+        batches = trainer.accumulate_grad_batches  # Lightning has divided each loss by this
+        loss = self._losses[0] if batches == 1 else sum(self._losses) * (batches / len(self._losses))
         self._losses.clear()
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         trainer.logger.log_metrics({"train/loss_step": loss, "train/learning_rate_step": rate}, step=self._step)
@@ -69,6 +70,8 @@ def fit(
     monitor: str = "validation/loss",
     mode: Literal["min", "max"] = "min",
     accumulate: int = 1,
+    devices: int = 1,
+    nodes: int = 1,
     callbacks: Sequence[Callback] = (),
     **trainer_arguments: Any,
 ) -> None:
@@ -84,10 +87,14 @@ def fit(
     :param monitor: The metric by which a checkpoint is the best.
     :param mode: Whether the best is the smallest or the largest.
     :param accumulate: The batches whose gradients make one optimiser step.
+    :param devices: The processes on each machine, each with its accelerator where there is one; they share each step.
+    :param nodes: The machines.
     :param callbacks: Further callbacks of Lightning.
     :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
     """
     _quieten_lightning()
+    for loader in (training, validation):
+        loader.order.distribute(run.environment.rank, devices * nodes)
     steps_per_epoch = math.ceil(len(training) / accumulate)
     steps = duration.in_steps(steps_per_epoch)
     batches_per_validation = None
@@ -98,6 +105,8 @@ def fit(
         val_check_interval=batches_per_validation,
         check_val_every_n_epoch=None if batches_per_validation else validation_every.amount,
         accumulate_grad_batches=accumulate,
+        devices=devices,
+        num_nodes=nodes,
         logger=RunLogger(run),
         callbacks=[
             *callbacks,
@@ -122,6 +131,7 @@ def fit(
         enable_model_summary=False,
         **trainer_arguments,
     )
+    task.steps = steps
     seed_everything(run.seed, "training", trainer.global_rank)
     trainer.fit(task, training, validation, ckpt_path=find_newest(run.folder), weights_only=True)
 

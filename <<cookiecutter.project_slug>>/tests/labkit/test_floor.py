@@ -12,6 +12,7 @@ BENCH = Path(labkit.__file__).parent
 FLOORS = {
     "command": 0,
     "environment": 0,
+    "secret": 0,
     "seed": 0,
     "data": 1,
     "tracking": 2,
@@ -20,7 +21,7 @@ FLOORS = {
     "recipe": 5,
     "report": 6,
 }
-DOORS_OF_LAUNCH = {"labkit.tracking.run", "labkit.tracking.provenance"}
+DOORS_OF_LAUNCH = {"labkit.tracking.run", "labkit.tracking.source", "labkit.tracking.provenance"}
 """The only rooms above the ground that a launcher enters: it runs where there is no torch."""
 
 

@@ -1,5 +1,4 @@
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from labkit.tracking.run import LIMIT_OF_BATCH, Run
 from labkit.tracking.sender import Sender
 from labkit.tracking.spool import FILE_NAME
 from labkit.tracking.state import RUN_LOCK, STATE_TAG, State
-from tests.project import ROOT, Project
+from tests.project import Project
 
 
 def send(run: Run) -> bool:
@@ -145,10 +144,7 @@ def test_a_killed_sender_is_followed_by_one_that_goes_on_where_it_ended(project:
     run.spool.append_metrics(({"loss": float(step % 7)}, step, step) for step in range(count))
     place = run.folder / "spool.metrics"
     with FileLock(run.folder / RUN_LOCK):  # the run goes on, so this sender does not end by itself
-        sender = subprocess.Popen(
-            [sys.executable, "-m", "labkit.tracking.sender", str(run.folder)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        sender = subprocess.Popen([sys.executable, "-m", "labkit.tracking.sender", str(run.folder)])
         while not place.exists():
             assert sender.poll() is None
             time.sleep(0.01)

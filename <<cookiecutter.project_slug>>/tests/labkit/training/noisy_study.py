@@ -20,6 +20,7 @@ def train(
     checkpoint_every: Duration = Duration(3, "steps"),
     workers: int = 2,
     seconds_per_batch: float = 0.0,
+    devices: int = 1,
 ) -> None:
     """Train on noise.
 
@@ -28,13 +29,14 @@ def train(
     :param checkpoint_every: How often to write a checkpoint.
     :param workers: The processes that load.
     :param seconds_per_batch: How long each batch dawdles, so that there is time to interrupt it.
+    :param devices: The processes that train together.
     """
     from functools import partial
 
     import torch
     from torch import Tensor, nn
-    from torch.optim import AdamW
-    from torch.optim.lr_scheduler import OneCycleLR
+    from torch.optim import AdamW, Optimizer
+    from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
     from torch.utils.data import Dataset
 
     from labkit.data.loading import Loader
@@ -45,11 +47,11 @@ def train(
 
     class Noise(Dataset[tuple[Tensor, int]]):
         def __len__(self) -> int:
-            return 50
+            return 54
 
         def __getitem__(self, index: int) -> tuple[Tensor, int]:
             shift = random.random() + np.random.random() + torch.rand(()).item()
-            return torch.arange(8.0) * (index + 1) / 50 + shift, index % 3
+            return torch.arange(8.0) * (index + 1) / 54 + shift, index % 3
 
     class Dawdling(Classification):
         def compute(self, batch: tuple[Tensor, Tensor]) -> Result:
@@ -61,13 +63,16 @@ def train(
 
     training = Loader(Noise(), batch_size=4, seed=run.seed, shuffle=True, workers=workers, transform=jitter)
     validation = Loader(Noise(), batch_size=16, seed=run.seed + 1)
-    steps = duration.in_steps(-(-len(training) // 2))
+
+    def schedule(optimizer: Optimizer, steps: int) -> LRScheduler:
+        return OneCycleLR(optimizer, 0.01, total_steps=steps)
+
     seed_everything(run.seed, "initialisation")
     task = Dawdling(
         nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 3)),
         classes=3,
         optimizer=partial(AdamW, lr=0.01),
-        scheduler=partial(OneCycleLR, max_lr=0.01, total_steps=steps),
+        scheduler=schedule,
     )
     fit(
         task,
@@ -78,6 +83,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         accumulate=2,
+        devices=devices,
+        accelerator="cpu",
         gradient_clip_val=1.0,
     )
 

@@ -1,0 +1,167 @@
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from labkit.command import UsageError
+from labkit.environment import Environment
+from labkit.tracking.run import (
+    ENTRY_POINT_TAG,
+    LIMIT_OF_BATCH,
+    LIMIT_OF_PARAMETER,
+    Envelope,
+    Run,
+    create_run,
+    find_newest_run,
+    find_or_create_experiment,
+    open_run,
+)
+from labkit.tracking.sender import Sender
+from labkit.tracking.state import STATE_TAG
+from tests.project import Project
+
+
+def test_a_run_is_in_the_store_before_anything_executes(project: Project, run: Run) -> None:
+    stored = project.run
+    assert stored.info.run_id == run.identifier
+    assert stored.info.run_name == run.name
+    assert stored.info.status == "SCHEDULED"
+    assert stored.data.params == {"seed": "7", "learning_rate": "0.1"}
+    assert stored.data.tags[STATE_TAG] == "created"
+    assert stored.data.tags[ENTRY_POINT_TAG] == "train"
+    assert project.store.get_experiment(stored.info.experiment_id).name == "experiment"
+
+
+def test_the_envelope_lies_in_the_folder_and_in_the_store(project: Project, run: Run, tmp_path: Path) -> None:
+    envelope = {"entry_point": "train", "arguments": {"learning_rate": 0.1}, "seed": 7}
+    copy = Path(project.store.download_artifacts(run.identifier, "envelope.json", str(tmp_path)))
+    assert envelope.items() <= json.loads((run.folder / "envelope.json").read_text()).items()
+    assert copy.read_bytes() == (run.folder / "envelope.json").read_bytes()
+
+
+def test_every_argument_arrives_however_many_they_are_and_however_long(project: Project) -> None:
+    arguments = {f"weight_{number}": number for number in range(LIMIT_OF_BATCH)}
+    text = "long " * LIMIT_OF_PARAMETER
+    envelope = Envelope(entry_point="train", arguments={**arguments, "text": text}, seed=0)
+    run = create_run(project.environment, envelope, experiment_name="experiment")
+    assert project.run.data.params == {
+        "seed": "0",
+        **{name: str(value) for name, value in arguments.items()},
+        "text": text[:LIMIT_OF_PARAMETER],
+    }
+    assert open_run(project.environment, run.identifier).arguments["text"] == text
+
+
+def test_a_run_can_be_opened_where_it_was_made(project: Project, run: Run) -> None:
+    opened = open_run(project.environment, run.identifier)
+    assert opened.envelope == run.envelope
+    assert opened.seed == 7
+    assert (opened.name, opened.experiment_name, opened.folder) == (run.name, run.experiment_name, run.folder)
+
+
+def test_a_run_can_be_opened_on_another_machine(project: Project, run: Run, tmp_path: Path) -> None:
+    elsewhere = Environment.read({"RUNS_PATH": str(tmp_path / "elsewhere")}, project.path)
+    opened = open_run(elsewhere, run.identifier)
+    assert opened.envelope == run.envelope
+    assert opened.folder == tmp_path / "elsewhere" / run.identifier
+
+
+def test_a_run_that_is_not_there_is_refused(project: Project) -> None:
+    sentence = (
+        rf"^there is no run 'nothing' in sqlite:///{project.path}/mlflow\.db: give the id that `train` printed\.$"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        open_run(project.environment, "nothing")
+    assert project.runs == []
+    assert not (project.path / "runs" / "nothing").exists()
+
+
+def test_a_run_of_another_program_is_refused(project: Project) -> None:
+    experiment = find_or_create_experiment(project.environment, "experiment")
+    foreign = project.store.create_run(experiment).info.run_id
+    with pytest.raises(UsageError, match=rf"^the run {foreign} has no 'envelope\.json' in the artifact store\.$"):
+        open_run(project.environment, foreign)
+
+
+def test_a_checkpoint_is_fetched_from_the_store_if_it_is_not_here(project: Project, run: Run, tmp_path: Path) -> None:
+    here = run.folder / "checkpoints" / "best.ckpt"
+    here.parent.mkdir()
+    here.write_bytes(b"weights")
+    run.log_artifact(here, "checkpoints")
+    run.spool.close()
+    assert Sender(run.folder, run.environment).send_all()
+    assert run.checkpoint("best") == here
+
+    elsewhere = Environment.read({"RUNS_PATH": str(tmp_path / "elsewhere")}, project.path)
+    fetched = open_run(elsewhere, run.identifier).checkpoint("best")
+    assert fetched == tmp_path / "elsewhere" / run.identifier / "checkpoints" / "best.ckpt"
+    assert fetched.read_bytes() == b"weights"
+    assert [path.name for path in fetched.parent.iterdir()] == ["best.ckpt"]
+
+
+def test_a_checkpoint_that_is_nowhere_is_refused(run: Run) -> None:
+    with pytest.raises(UsageError, match=rf"^the run {run.identifier} has no 'checkpoints/last\.ckpt' in the artifact"):
+        run.checkpoint("last")
+
+
+def test_the_history_is_what_was_recorded(run: Run) -> None:
+    assert run.history == {}
+    run.log_metrics({"train/loss": 1.0}, step=1)
+    run.log_metrics({"train/loss": 0.5}, step=2)
+    assert run.history == {"train/loss": ([1, 2], [1.0, 0.5])}
+
+
+def test_a_figure_is_kept_as_a_picture(run: Run) -> None:
+    path = run.log_figure("curves", Figure())
+    assert path == run.folder / "figures" / "curves.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_that_finished_last_is_found(project: Project) -> None:
+    def finish(entry_point: str, experiment: str, state: str, time: int) -> str:
+        envelope = Envelope(entry_point=entry_point, arguments={}, seed=0)
+        run = create_run(project.environment, envelope, experiment_name=experiment)
+        project.store.set_terminated(run.identifier, state, time)
+        return run.identifier
+
+    late = finish("train", "experiment", "FINISHED", 2000)
+    finish("train", "experiment", "FINISHED", 1000)
+    finish("train", "experiment", "FAILED", 3000)
+    finish("evaluate", "experiment", "FINISHED", 3000)
+    finish("train", "another", "FINISHED", 3000)
+    assert find_newest_run(project.environment, "experiment", "train").identifier == late
+
+
+@pytest.mark.parametrize("experiment", ["experiment", "nothing"])
+def test_without_a_finished_run_there_is_none_to_find(project: Project, run: Run, experiment: str) -> None:
+    assert run.experiment_name == "experiment"
+    with pytest.raises(
+        UsageError, match=rf"^no run of `train` has finished in experiment '{experiment}': run it first"
+    ):
+        find_newest_run(project.environment, experiment, "train")
+
+
+def test_files_of_a_local_store_lie_in_the_project(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    identifier = find_or_create_experiment(Environment.read(), "an experiment")
+    assert (
+        project.store.get_experiment(identifier).artifact_location == (project.path / "mlruns/an experiment").as_uri()
+    )
+    assert find_or_create_experiment(Environment.read(), "an experiment") == identifier
+
+
+def test_a_run_that_mlflow_made_is_taken_over(project: Project) -> None:
+    experiment = find_or_create_experiment(project.environment, "experiment of mlflow")
+    made = project.store.create_run(experiment)
+    project.store.log_param(made.info.run_id, "learning_rate", "0.10")
+    environment = Environment.read({"MLFLOW_RUN_ID": made.info.run_id}, project.path)
+    envelope = Envelope(entry_point="train", arguments={"learning_rate": 0.1, "width": 8}, seed=3)
+    run = create_run(environment, envelope, experiment_name="another", run_name="a name")
+    assert (run.identifier, run.name, run.experiment_name) == (made.info.run_id, "a name", "experiment of mlflow")
+    assert project.run.data.params == {"learning_rate": "0.10", "width": "8", "seed": "3"}
+    assert project.run.info.run_name == "a name"
+    assert open_run(project.environment, run.identifier).arguments == {"learning_rate": 0.1, "width": 8}
