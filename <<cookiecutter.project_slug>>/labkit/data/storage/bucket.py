@@ -37,9 +37,8 @@ MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 DENIED: Final = frozenset(
     {"401", "403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 )
-STATUS_COMPLETE: Final = 200
-STATUS_PARTIAL: Final = 206
-STATUS_CONTENT: Final = frozenset({STATUS_COMPLETE, STATUS_PARTIAL})
+STATUS_CONTENT: Final = frozenset({200, 206})
+"""Complete, partial; rclone answers with the former to a range, too."""
 STATUS_GONE: Final = frozenset({404, 412, 416})
 STATUS_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -62,6 +61,13 @@ class Server:
         if process not in self._clients:
             self._clients[process] = make_client(self.environment)
         return self._clients[process]
+
+    def close(self) -> None:
+        """Close the connections; later requests open new ones."""
+        self.connections.close()
+        client = self._clients.pop(os.getpid(), None)
+        if client is not None:
+            client.close()
 
     @property
     def endpoint(self) -> str:
@@ -201,9 +207,11 @@ class S3Object:
             etag = response.headers.get("etag", self.etag).strip('"')
             if response.status in STATUS_GONE or (response.status in STATUS_CONTENT and etag != self.etag):
                 raise ChangedError(f"'{self.uri}' changed while it was being read: run it again for the new version.")
-            is_whole = response.status == STATUS_COMPLETE and piece == (0, self.size)
-            if response.status != STATUS_PARTIAL and not is_whole:
+            if response.status not in STATUS_CONTENT:
                 raise make_error(self.uri, str(response.status), f"the server answered with status {response.status}")
+            whole = f"bytes 0-{self.size - 1}/{self.size}"
+            if response.headers.get("content-range", whole) != f"bytes {piece[0]}-{piece[1] - 1}/{self.size}":
+                raise StorageError(f"'{self.uri}' failed: the server does not send the range that it is asked for.")
             yield response
 
 
@@ -250,6 +258,7 @@ def explained(uri: str) -> Generator[None]:
     """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+    from botocore.exceptions import ConnectionError as NoConnectionError
 
     try:
         yield
@@ -259,9 +268,9 @@ def explained(uri: str) -> Generator[None]:
         raise AccessDeniedError(
             f"'{uri}' needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `credentials`."
         ) from error
-    except HTTPClientError as error:
+    except (NoConnectionError, HTTPClientError) as error:
         raise UnreachableError(
-            f"'{uri}' cannot be reached ({describe(error)}): check the network and S3_ENDPOINT_URL."
+            f"'{uri}' cannot be reached ({describe(error).rstrip('.')}): check the network and S3_ENDPOINT_URL."
         ) from error
     except (BotoCoreError, Boto3Error) as error:
         cause = error.__cause__ or error.__context__

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import secrets
@@ -27,6 +28,7 @@ from typing import Final
 
 import filelock
 
+from labkit.data.record import RECORD_FOLDER, record_path, write_record
 from labkit.data.storage.disk import check_room, explained_when_full, sync_folder
 from labkit.data.storage.error import StorageError, UnreachableError
 
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 LOCKS: Final = ".locks"
 CLAIMS: Final = ".claims"
 ADDRESS: Final = "address"
+SIZES: Final = "sizes"
 UNFINISHED: Final = ".unfinished"
 DISCARDED: Final = ".discarded"
 WRITABLE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -52,18 +55,16 @@ class Item:
     """What changes when the content does."""
     name: str
     """The name of the file or folder."""
-    sizes: Mapping[str, int] = field(repr=False)
-    """The size in bytes of each file, by its path with slashes from the folder around ``name``."""
+    sizes: Mapping[str, int] | None = field(repr=False)
+    """The size in bytes of each file, by its path with slashes from the folder around ``name``; none if only making the
+    copy tells."""
+    total: int
+    """The number of bytes that making it takes."""
 
     @property
     def address(self) -> str:
         """The whole address."""
         return f"{self.server} {self.uri}"
-
-    @property
-    def total(self) -> int:
-        """The number of bytes."""
-        return sum(self.sizes.values())
 
 
 Fill = Callable[[Path, Path], None]
@@ -90,7 +91,7 @@ class Cache:
         with explained_when_closed(self.root), self.locked(item.address):
             folder = self.find_folder(item)
             self._claim(folder)
-            if folder.is_dir() and list_sizes(folder) != item.sizes:
+            if folder.is_dir() and not is_complete(folder, item):
                 discard(folder)
             if not folder.is_dir():
                 self._make(item, folder, fill)
@@ -151,9 +152,11 @@ class Cache:
                         discard(other)
                 check_room(self.root, item.total - allocated_bytes(content))
                 (folder.parent / ADDRESS).write_text(item.address + "\n", encoding="utf-8")
-                for parent in {(content / name).parent for name in item.sizes}:
+                for parent in {(content / name).parent for name in item.sizes or [item.name]}:
                     parent.mkdir(parents=True, exist_ok=True)
                 fill(content, notes)
+                if item.sizes is None:
+                    write_record(content, SIZES, json.dumps(list_sizes(content)).encode())
                 seal(content)
             publish(content, folder)
         except (KeyboardInterrupt, UnreachableError):
@@ -234,11 +237,23 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def is_complete(folder: Path, item: Item) -> bool:
+    """Tell whether a copy has exactly the files that it was made with, each in its full length.
+
+    :param folder: The folder around the copy.
+    :param item: What it is a copy of.
+    """
+    sizes = item.sizes
+    if sizes is None:
+        sizes = json.loads(record_path(folder, SIZES).read_bytes())
+    return list_sizes(folder) == {name: size for name, size in sizes.items() if RECORD_FOLDER not in name.split("/")}
+
+
 def list_sizes(folder: Path) -> dict[str, int]:
-    """Return the size of each file below a folder, by its path with slashes.
+    """Return the size of each file below a folder, except what the bench noted about them.
 
     :param folder: The folder.
-    :return: Sizes in bytes.
+    :return: Sizes in bytes, by the file's path with slashes.
     """
     sizes: dict[str, int] = {}
     open_folders = [(str(folder), "")]
@@ -246,6 +261,8 @@ def list_sizes(folder: Path) -> dict[str, int]:
         path, prefix = open_folders.pop()
         with os.scandir(path) as entries:
             for entry in entries:
+                if entry.name == RECORD_FOLDER:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     open_folders.append((entry.path, f"{prefix}{entry.name}/"))
                 else:

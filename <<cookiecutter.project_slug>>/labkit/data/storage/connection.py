@@ -74,6 +74,16 @@ class ConnectionPool:
     )
     _guard: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections; later requests open new ones."""
+        with self._guard:
+            for connections in self._idle.values():
+                while connections:
+                    connections.pop().close()
+
     @contextlib.contextmanager
     def get(self, url: str, headers: Mapping[str, str]) -> Generator[Response]:
         """Ask for a file or a range of it; redirections are followed.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from labkit.command import UsageError
 from labkit.data.storage.error import DiskFullError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -29,12 +30,12 @@ class ByteCount:
 
         :param text: The amount.
         :return: The same as a number.
-        :raises ValueError: If it is none.
+        :raises UsageError: If it is none.
         """
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
         factors = {"": 1} | UNITS | BINARY_UNITS
         if match is None or match[2] not in factors:
-            raise ValueError(f"'{text}' is not an amount of data: write it like '20GB'")
+            raise UsageError(f"'{text}' is no amount of data: write a number and a unit, such as '20GB'.")
         return cls(round(float(match[1]) * factors[match[2]]))
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ READ_AHEAD: Final = 8 << 20
 
 
 class ObjectReader(io.RawIOBase):
-    """One version of an object as a file that can be read from any position."""
+    """One version of an object as a file that can be read from any position; an archive can be opened on it."""
 
     def __init__(self, source: S3Object) -> None:
         super().__init__()
@@ -24,16 +24,29 @@ class ObjectReader(io.RawIOBase):
         self.name = source.uri
         self._position = 0
 
-    def pread(self, count: int, position: int) -> bytes:
-        """Read from a position, which changes nothing; any number of threads may do so at once.
+    def __reduce__(self) -> tuple[type["ObjectReader"], tuple[S3Object]]:
+        return ObjectReader, (self.source,)
 
-        :param count: The number of bytes.
-        :param position: Where to begin.
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return self.source.size
+
+    @property
+    def version(self) -> str:
+        """The whole address, and what changes when the content does."""
+        return f"{self.source.server.endpoint} {self.source.uri} {self.source.version}"
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        """Read a range, which moves no position; any number of threads may do so at once.
+
+        :param offset: The first byte's position.
+        :param length: The number of bytes.
         :return: The bytes; fewer at the end of the object.
         :raises ChangedError: If the object has been replaced since it was opened.
         """
-        content = bytearray(max(min(count, self.source.size - position), 0))
-        self._read(memoryview(content), position)
+        content = bytearray(max(min(length, self.source.size - offset), 0))
+        self._read(memoryview(content), offset)
         return bytes(content)
 
     def readable(self) -> bool:
@@ -72,6 +85,15 @@ class ObjectReader(io.RawIOBase):
         self._read(view, self._position)
         self._position += len(view)
         return len(view)
+
+    def readall(self) -> bytes:
+        """Read all that is left, in one request.
+
+        :return: The bytes.
+        """
+        content = self.read_range(self._position, self.source.size)
+        self._position += len(content)
+        return content
 
     def _read(self, view: memoryview, position: int) -> None:
         if not view:

@@ -13,6 +13,7 @@ from typing import Final, Self
 import filelock
 
 from labkit.command import UsageError
+from labkit.data.reader import FileReader, Reader
 from labkit.data.storage.address import S3Address, parse_address
 from labkit.data.storage.bucket import S3Object, Server
 from labkit.data.storage.cache import Cache, discard, hash_text
@@ -21,7 +22,7 @@ from labkit.data.storage.copying import copy_verified, have_equal_content
 from labkit.data.storage.disk import explained_when_full, sync_folder
 from labkit.data.storage.error import CorruptError, NotFoundError, UnreachableError
 from labkit.data.storage.progress import Advance, show_progress
-from labkit.data.storage.reader import open_object
+from labkit.data.storage.reader import ObjectReader, open_object
 from labkit.data.storage.transfer import Download, download, run_all
 from labkit.data.storage.tree import LocalTree, S3Tree, Tree, exists, find_tiny_tree, find_tree, place_below
 from labkit.environment import Environment
@@ -63,7 +64,8 @@ class Storage:
         self.close()
 
     def close(self) -> None:
-        """Give up the claims on what was localized, so that eviction may remove it."""
+        """Close the connections, and give up the claims on what was localized, so that eviction may remove it."""
+        self.server.close()
         for cache in self._caches:
             cache.close()
 
@@ -112,11 +114,18 @@ class Storage:
         :return: The open file.
         :raises NotFoundError: If there is no such file.
         """
-        tree = self._find(uri)
-        if list(tree.files) != [""]:
-            raise UsageError(f"'{uri}' is a directory: open one of the files below it.")
-        file = tree.files[""]
+        file = self._find_file(uri)
         return open_object(file) if isinstance(file, S3Object) else file.open("rb")
+
+    def open_ranges(self, uri: str | Path) -> Reader:
+        """Open a file where it is for reading at any positions, as :func:`labkit.data.archive.open_archive` does.
+
+        :param uri: A file.
+        :return: What reads its ranges.
+        :raises NotFoundError: If there is no such file.
+        """
+        file = self._find_file(uri)
+        return ObjectReader(file) if isinstance(file, S3Object) else FileReader(file)
 
     def upload(self, path: Path, uri: str | Path) -> None:
         """Store a file or folder at an address; what is there already, and equal, is not sent again.
@@ -162,6 +171,12 @@ class Storage:
         address = parse_address(uri)
         find = find_tiny_tree if self.environment.development_mode else find_tree
         return find(address, self.server)
+
+    def _find_file(self, uri: str | Path) -> S3Object | Path:
+        files = self._find(uri).files
+        if list(files) != [""]:
+            raise UsageError(f"'{uri}' is a directory: open one of the files below it.")
+        return files[""]
 
     def _localize(self, tree: S3Tree, caches: Sequence[Cache]) -> Path:
         *shared, nearest = caches

@@ -34,6 +34,7 @@ class S3Tree:
             version=version,
             name=name,
             sizes={place_below(name, path): file.size for path, file in self.files.items()},
+            total=sum(file.size for file in self.files.values()),
         )
 
 

@@ -14,23 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.labkit.data.service import Bucket, Line, S3Server
 
 from labkit.data.storage import Storage
 from labkit.data.storage.bucket import make_client
 from labkit.environment import Environment
+from tests.labkit.data.service import Bucket, Line, S3Server, lack
 
 HOW_TO_GET_A_SERVER = (
     "no S3 server: install rclone 1.65 or newer (https://rclone.org/install), or name a server in LABKIT_TEST_S3_URL, "
     "with its credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
-
-
-def lack(what: str) -> None:
-    """Skip a test for want of a service; fail instead where LABKIT_REQUIRE_SERVICES says that all must be there."""
-    if os.environ.get("LABKIT_REQUIRE_SERVICES"):
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +35,6 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     rclone = shutil.which("rclone")
     if rclone is None:
         lack(HOW_TO_GET_A_SERVER)
-        return
     folder = tmp_path_factory.mktemp("rclone")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -1,12 +1,22 @@
 """What tests know of the servers they use: an S3 server, a bucket of their own, and a line that can fail."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
+
+
+def lack(what: str) -> NoReturn:
+    """Skip a test for want of a service; fail instead where LABKIT_REQUIRE_SERVICES says that all must be there."""
+    if os.environ.get("LABKIT_REQUIRE_SERVICES"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Bucket:
         """Return an object's content."""
         return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """Return the keys of all objects."""
         answer = self.client.list_objects_v2(Bucket=self.name)
         return sorted(item["Key"] for item in answer.get("Contents", ()))
@@ -55,6 +65,8 @@ class Line:
     breaks: int = 0
     damage: Callable[[bytes], bytes] = bytes
     """What happens to the bytes that come down."""
+    damage_up: Callable[[bytes], bytes] = bytes
+    """What happens to the bytes that go up."""
     received: int = 0
     """The bytes that have come down in all."""
     connections: int = 0
@@ -78,7 +90,7 @@ class Line:
     def _carry_up(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while content := client.recv(1 << 16):
-                server.sendall(content)
+                server.sendall(self.damage_up(content))
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
 

@@ -1,5 +1,6 @@
 import pytest
 
+from labkit.command import UsageError
 from labkit.data.storage.disk import ByteCount
 
 
@@ -13,7 +14,7 @@ def test_amounts_are_read_in_the_usual_units(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "20 gigs", "-1GB", "1e9", "20GBit", "∞"])
 def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="write it like '20GB'"):
+    with pytest.raises(UsageError, match="such as '20GB'"):
         ByteCount.parse(text)
 
 
