@@ -333,8 +333,11 @@ def find_or_create_experiment(environment: Environment, name: str) -> str:
 @functools.cache
 def connect(environment: Environment) -> "MlflowClient":
     """Return a client of the tracking store that the environment names."""
-    for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    for chatter in ("alembic", "mlflow.tracking"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
+    # What fails is printed on a page by these, and then raised.
+    for chatter in ("mlflow.store.db.utils", "urllib3"):
+        logging.getLogger(chatter).setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
 
     return MlflowClient(environment.mlflow_tracking_uri)
