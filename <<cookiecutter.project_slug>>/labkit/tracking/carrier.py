@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from labkit.tracking.contact import describe
 from labkit.tracking.lane import LARGEST_BATCH
 
 SECONDS_BETWEEN_BATCHES: Final = 1.0
@@ -103,11 +104,6 @@ class Carrier:
         self.error = self._failing_since = None
         if not amount:
             self._empty_at = began
-
-
-def describe(error: BaseException) -> str:
-    """Return the first line of what an error says, at most 300 characters of it."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
 
 
 def report(message: str) -> None:

@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 SECONDS_FOR_AN_ANSWER: Final = 10
 RETRIES: Final = 1
-LONGEST_REASON: Final = 200
+LONGEST_REASON: Final = 300
 
 
 def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callable[Concatenate[Environment, P], R]:
@@ -44,14 +44,23 @@ def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callab
             ):
                 return function(environment, *args, **kwargs)
         except (MlflowException, OSError, SQLAlchemyError) as error:
-            reason = str(error).partition("\n")[0][:LONGEST_REASON]
             sentence = (
-                f"the tracking store {environment.mlflow_tracking_uri} cannot be used ({reason}): "
+                f"the tracking store {environment.mlflow_tracking_uri} cannot be used ({describe(error)}): "
                 "start it, or name another one in MLFLOW_TRACKING_URI."
             )
             raise UnavailableError(Masker(environment.secrets()).mask(sentence)) from error
 
     return ask
+
+
+def describe(error: Exception) -> str:
+    """Return why something failed, on one line: of causes that are told one inside of the other, the innermost.
+
+    :param error: What MLflow raised.
+    :return: The name of the error and the beginning of what it says.
+    """
+    line = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return line.rpartition("Caused by ")[2].rstrip(")")[:LONGEST_REASON]
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 
 from labkit.environment import Environment
 from labkit.secret import MaskedStream, Masker
-from labkit.tracking.carrier import Carrier, describe, report
+from labkit.tracking.carrier import Carrier, report
+from labkit.tracking.contact import describe
 from labkit.tracking.lane import Lane, Record
 from labkit.tracking.run import connect
 from labkit.tracking.state import RUN_LOCK, State, conclude, read_state, tell

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from labkit.command import EXIT_DONE, EXIT_FAILED, UsageError, command
 from labkit.environment import Environment
-from labkit.tracking.carrier import describe
+from labkit.tracking.contact import describe
 from labkit.tracking.sender import Sender, send
 from labkit.tracking.spool import FILE_NAME
 from labkit.tracking.state import RUN_LOCK, conclude
