@@ -22,13 +22,14 @@ STUDY: Final = "tests.labkit.training.noisy_study"
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", STUDY, *words],
-        cwd=project.path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=(project.path / "stderr.txt").open("ab"),
-    )
+    with (project.path / "stderr.txt").open("ab") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", STUDY, *words],
+            cwd=project.path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
 
 
 def folders_of_runs(project: Project) -> set[Path]:
@@ -100,14 +101,14 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     stopped = interrupt_at_random(project, stop, times, seed, *words)
 
-    last = [checkpoint.read(checkpoint.path_of(folder, "last")) for folder in (whole, stopped)]
-    best = [checkpoint.read(checkpoint.path_of(folder, "best")) for folder in (whole, stopped)]
-    for pair in (last, best):
-        assert_same(*pair)
+    for name in ("last", "best"):
+        one, other = (checkpoint.read(checkpoint.path_of(folder, name)) for folder in (whole, stopped))
+        assert_same(one, other)
     histories = [read_history(folder / FILE_NAME) for folder in (whole, stopped)]
     assert histories[0] == histories[1]
-    assert histories[1]["train/loss_step"][0] == list(range(1, last[0]["global_step"] + 1))
-    for name, (steps, values) in histories[1].items():
-        assert project.read_metric(stopped.name, name) == list(zip(steps, values, strict=True))
+    steps_taken = checkpoint.read(checkpoint.path_of(whole, "last"))["global_step"]
+    assert histories[1]["train/loss_step"][0] == list(range(1, steps_taken + 1))
+    for metric, (steps, values) in histories[1].items():
+        assert project.read_metric(stopped.name, metric) == list(zip(steps, values, strict=True))
     run = project.store.get_run(stopped.name)
     assert (run.info.status, run.data.tags["labkit.state"]) == ("FINISHED", "finished")
