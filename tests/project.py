@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
 
 TEMPLATE = Path(__file__).resolve().parent.parent
@@ -139,3 +140,18 @@ def copy_template(folder: Path) -> Path:
     run("git", "init", "--quiet", "--initial-branch=main", folder=folder)
     commit(folder, "Begin")
     return folder
+
+
+def interpreter(version: str) -> str:
+    """Find a Python of a version, or skip the test."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for candidate in (*sorted(root.glob(f"versions/{version}.*/bin/python")), shutil.which(f"python{version}")):
+        if candidate and run(candidate, "--version", folder=TEMPLATE, check=False).returncode == 0:
+            return str(candidate)
+    pytest.skip(f"there is no Python {version} here")
+
+
+def cookiecutter_by(python: str) -> list[str | Path]:
+    """Begin a command line of plain cookiecutter whose hooks are run by another Python."""
+    program = "import sys; sys.executable = sys.argv.pop(1); from cookiecutter.cli import main; main()"
+    return [TOOLS / "python", "-c", program, python]

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 from combination import COMBINATIONS
-from project import TEMPLATE, TOOLS, USER, Project, copy_template, environment, render, run
+from project import (
+    TEMPLATE,
+    TOOLS,
+    USER,
+    Project,
+    cookiecutter_by,
+    copy_template,
+    environment,
+    interpreter,
+    render,
+    run,
+)
 
 
 def test_a_project_begins_as_a_repository_with_the_bare_rendering(project: Project) -> None:
@@ -141,6 +152,19 @@ def test_plain_cookiecutter_generates_the_same_project(combination: str, project
     (record,) = tmp_path.glob("*/.labkit.json")
     assert Project(record.parent).git("rev-parse", "HEAD^{tree}") == project.git("rev-parse", "HEAD^{tree}")
     assert not list(tmp_path.rglob("executed"))
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_hooks_run_on_every_python(tmp_path: Path, version: str) -> None:
+    answers = [f"{name}={value}" for name, value in COMBINATIONS["quotes"].items()]
+
+    run(
+        *(*cookiecutter_by(interpreter(version)), TEMPLATE, "--no-input", "--default-config", *answers),
+        folder=tmp_path,
+        variables={"HOME": str(tmp_path)},
+    )
+
+    assert Project(tmp_path / "quotes").git("rev-list", "--count", "template") == "1"
 
 
 def test_the_users_own_configuration_of_cookiecutter_is_proposed_where_it_fits(tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """Bad answers are refused in one sentence, before anything is written."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 import yaml
-from project import ENVIRONMENT, TEMPLATE, TOOLS, run
+from project import ENVIRONMENT, TEMPLATE, TOOLS, cookiecutter_by, interpreter, run
 
 from local_extensions import refusals
 
@@ -125,10 +123,8 @@ def test_the_hook_refuses_by_itself_on_every_python(tmp_path: Path, version: str
         "__accepted": "yes",
     }
     replay.write_text(json.dumps({"cookiecutter": context}), encoding="utf-8")
-    program = "import sys; sys.executable = sys.argv.pop(1); from cookiecutter.cli import main; main()"
-
     done = run(
-        *(TOOLS / "python", "-c", program, python, TEMPLATE, "--replay-file", replay, "--output-dir", "output"),
+        *(*cookiecutter_by(python), TEMPLATE, "--replay-file", replay, "--output-dir", "output"),
         folder=tmp_path,
         variables={"HOME": str(tmp_path)},
         check=False,
@@ -139,15 +135,6 @@ def test_the_hook_refuses_by_itself_on_every_python(tmp_path: Path, version: str
         'package_name is "class", but that is a keyword of Python, choose another, for example my_research.\n'
     )
     assert list((tmp_path / "output").iterdir()) == []
-
-
-def interpreter(version: str) -> str:
-    """Find a Python of a version, or skip the test."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    for candidate in (*sorted(root.glob(f"versions/{version}.*/bin/python")), shutil.which(f"python{version}")):
-        if candidate and run(candidate, "--version", folder=TEMPLATE, check=False).returncode == 0:
-            return str(candidate)
-    pytest.skip(f"there is no Python {version} here")
 
 
 def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:

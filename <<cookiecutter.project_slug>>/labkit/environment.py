@@ -9,6 +9,11 @@ from typing import Final, Self
 from labkit.command import UsageError
 from labkit.secret import find_secrets
 
+NUMERICS: Final = (
+    *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS"),
+    *("OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"),
+)
+"""How many threads add up a sum, for one, decides about its rounding."""
 WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
 NAMES_OF_SECRETS: Final = (
@@ -53,6 +58,8 @@ class Environment:
     default_slurm_account: str | None = None
     proxy_url: str | None = field(default=None, repr=False)
     job_id: str | None = None
+    variables_of_numerics: tuple[tuple[str, str], ...] = ()
+    """Variables of other libraries that can change the last bits of a result, by name."""
     rank: int = 0
     """The process's number among those that execute one run together, as torchrun, Slurm or Lightning say it."""
     leading_run_id: str | None = None
@@ -97,6 +104,7 @@ class Environment:
             default_slurm_account=values.get("DEFAULT_SLURM_ACCOUNT"),
             proxy_url=values.get("PROXY_URL"),
             job_id=values.get("JOB_ID"),
+            variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
             leading_run_id=values.get("LABKIT_RUN_ID"),
             rank=int(values.get("RANK") or values.get("SLURM_PROCID") or values.get("LOCAL_RANK") or 0),
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),

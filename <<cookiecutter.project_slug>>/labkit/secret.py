@@ -179,7 +179,7 @@ class Masker:
             return end
         for candidate in self._beginning.finditer(text, max(0, end - len(self.forms[0]) + 1)):
             remainder = text[candidate.start() :]
-            if any(len(form) > len(remainder) and form.startswith(remainder) for form in self.forms):
+            if any(form.startswith(remainder) for form in self.forms):
                 end = candidate.start()
                 break
         for match in self._pattern.finditer(text):

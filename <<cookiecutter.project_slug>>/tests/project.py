@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.environment import Environment
+from labkit.tracking.run import Envelope, Run, connect, create_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +23,8 @@ class Project:
     """A folder as a user has one, without code in it."""
 
     path: Path
+    made: list[Run] = field(default_factory=list)
+    """The runs of :meth:`make_run`."""
 
     @property
     def environment(self) -> Environment:
@@ -29,8 +32,6 @@ class Project:
 
     @property
     def store(self) -> "MlflowClient":
-        from labkit.tracking.run import connect
-
         return connect(self.environment)
 
     @property
@@ -43,6 +44,13 @@ class Project:
     def run(self) -> "StoredRun":
         """The only run that there is."""
         (run,) = self.runs
+        return run
+
+    def make_run(self, *, seed: int = 7, **arguments: Any) -> Run:
+        """Make a run of `train` that has not been executed; the function itself can be called with it."""
+        envelope = Envelope(entry_point="train", arguments=arguments, seed=seed)
+        run = create_run(self.environment, envelope, experiment_name="experiment")
+        self.made.append(run)
         return run
 
     def read_metric(self, run_id: str, name: str) -> list[tuple[int, float]]:

@@ -17,10 +17,12 @@ import functools
 import inspect
 import random
 import sys
+import tempfile
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, Final, Generic, ParamSpec
+from pathlib import Path
+from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec
 
 from labkit.command import UsageError, parse, program_name, report_usage_error
 from labkit.environment import Environment
@@ -39,6 +41,7 @@ def run_options(
     run_name: str | None = None,
     experiment_name: str | None = None,
     note: str | None = None,
+    on_dirty: Literal["record", "refuse"] = "record",
     run_id: str | None = None,
 ) -> None:
     """Say which run it is.
@@ -47,6 +50,7 @@ def run_options(
     :param run_name: A readable name for the run; one is invented by default.
     :param experiment_name: The experiment that the run belongs to; the study's name by default.
     :param note: A sentence to remember why.
+    :param on_dirty: What to do where the code is not what was committed: keep it with the run as it is, or refuse.
     :param run_id: Continue this run with its own arguments, from its newest checkpoint.
     """
 
@@ -70,17 +74,20 @@ class EntryPoint(Generic[P]):
         :return: The exit code: 0 done, 1 failed, 2 bad input, 75 interrupted with a checkpoint, 130 ended by Ctrl-C.
         """
         program = program_name(self.function)
+        words = list(sys.argv[1:] if argv is None else argv)
         try:
-            given = parse(_with_run_options(self.function), argv, program=program)
+            given = self._parse(words)
             from labkit.tracking.attempt import assistance, attempt  # not before: `--help` needs none of it
+            from labkit.tracking.provenance import record_circumstances
 
             environment = Environment.read()
+            continues = "run_id" in given
             if environment.rank:
                 run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
-            elif "run_id" in given:
+            elif continues:
                 run = self._continue(given, environment)
             else:
-                run = self._create(given, environment)
+                run = self._create(given, environment, words)
             hints = typing.get_type_hints(self.function)
             parameters = _own_parameters(self.function)
             # A run does not record secrets: they are what this command line says.
@@ -90,6 +97,8 @@ class EntryPoint(Generic[P]):
             }
             arguments = {name: decode(value, hints[name]) for name, value in values.items()}
             with attempt(run) if run.is_led_here else assistance(run) as outcome:
+                if continues and run.is_led_here:
+                    record_circumstances(run, environment, [program, *words])
                 functools.partial(self.function, run, **arguments)()
         except UsageError as error:
             return report_usage_error(program, error)
@@ -105,9 +114,28 @@ class EntryPoint(Generic[P]):
             module = specification.name
         return module.partition(".")[0]
 
-    def _create(self, given: dict[str, Any], environment: Environment) -> Run:
-        from labkit.tracking.provenance import describe_commit
+    def seal(self, argv: Sequence[str], environment: Environment) -> Run:
+        """Create a run as a command line says, complete but for its execution.
 
+        :param argv: The words of the command line without the program's name.
+        :param environment: Says which project, and which store.
+        :return: The run; ``main(["--run-id", run.identifier])`` executes it, here or elsewhere.
+        :raises UsageError: If the command line does not fit the entry point.
+        """
+        given = self._parse(argv)
+        if "run_id" in given:
+            raise UsageError("--run-id names a run that is there already: leave it out to create one.")
+        return self._create(given, environment, argv)
+
+    def _parse(self, words: Sequence[str]) -> dict[str, Any]:
+        continues = any(word.partition("=")[0] in {"--run-id", "--run_id"} for word in words)
+        options = _with_run_options(self.function, all_optional=continues)
+        return parse(options, words, program=program_name(self.function))
+
+    def _create(self, given: dict[str, Any], environment: Environment, words: Sequence[str]) -> Run:
+        from labkit.tracking.provenance import capture, describe_changes, describe_gaps
+
+        program = program_name(self.function)
         seed = given.get("seed")
         if seed is None:
             seed = random.SystemRandom().randint(0, LARGEST_SEED)
@@ -115,20 +143,32 @@ class EntryPoint(Generic[P]):
             raise UsageError(f"--seed is {seed}: it takes a number from 0 to {LARGEST_SEED}.")
         parameters = _own_parameters(self.function)
         arguments = {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
-        return create_run(
-            environment,
-            Envelope(entry_point=program_name(self.function), arguments=arguments, seed=seed),
-            experiment_name=given.get("experiment_name") or self.study,
-            run_name=given.get("run_name"),
-            tags=describe_commit(environment.project_path)
-            | ({"mlflow.note.content": given["note"]} if given.get("note") else {}),
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            provenance = capture(environment, Path(folder), [program, *words])
+            source = provenance.source
+            if given.get("on_dirty") == "refuse" and source.is_dirty:
+                raise UsageError(f"{describe_changes(source)}: commit first, or leave out --on-dirty refuse.")
+            if gaps := describe_gaps(source):
+                print(f"{program}: {gaps}", file=sys.stderr)
+            return create_run(
+                environment,
+                Envelope(entry_point=program, arguments=arguments, seed=seed, source=source),
+                experiment_name=given.get("experiment_name") or self.study,
+                run_name=given.get("run_name"),
+                tags=provenance.tags | ({"mlflow.note.content": given["note"]} if given.get("note") else {}),
+                files=sorted(Path(folder).iterdir()),
+            )
 
     def _continue(self, given: dict[str, Any], environment: Environment) -> Run:
         run = open_run(environment, given.pop("run_id"))
         program = program_name(self.function)
         if run.envelope.entry_point != program:
             raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
+        if run.has_finished:
+            raise UsageError(
+                f"the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again, and "
+                f"`{program}` without --run-id something new."
+            )
         recorded = {**run.arguments, "seed": run.seed}
         masked = {name for name, value in recorded.items() if is_masked(value)}
         values = {name: encode(value) for name, value in given.items()}
@@ -138,15 +178,34 @@ class EntryPoint(Generic[P]):
                 f"{run.identifier}."
             )
         run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, masked)])
+        shown = run.masker.mask_arguments(values)
         for name, value in values.items():
             if name not in recorded:
                 raise UsageError(f"{_option(name)} cannot be given with --run-id: the run has its own.")
             if name not in masked and value != recorded[name]:
                 raise UsageError(
-                    f"{_option(name)} is {value!r}, but the run {run.identifier} has {recorded[name]!r}: "
+                    f"{_option(name)} is {shown[name]!r}, but the run {run.identifier} has {recorded[name]!r}: "
                     "leave it out to continue the run, or leave out --run-id for a new one."
                 )
+        self._check_parameters(run)
         return run
+
+    def _check_parameters(self, run: Run) -> None:
+        """Refuse arguments that the code, which may be newer than the run, has no parameters for, or no values."""
+        own_code = f"`local-launch {run.identifier}` continues it with its own code."
+        parameters = _own_parameters(self.function)
+        for name in run.arguments:
+            if name not in parameters:
+                raise UsageError(f"the run {run.identifier} has {_option(name)}, which is no longer there: {own_code}")
+        for name, parameter in parameters.items():
+            if name in run.arguments:
+                continue
+            if parameter.default is parameter.empty:
+                raise UsageError(f"the run {run.identifier} has no {_option(name)}, which is needed by now: {own_code}")
+            print(
+                f"{_option(name)} is newer than the run {run.identifier}: it is {encode(parameter.default)!r}.",
+                file=sys.stderr,
+            )
 
 
 def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
@@ -167,10 +226,12 @@ def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Paramete
     return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
-def _with_run_options(function: Callable[..., None]) -> Callable[..., None]:
+def _with_run_options(function: Callable[..., None], *, all_optional: bool) -> Callable[..., None]:
     """Return a function with the parameters to read: the entry point's own, then those that say which run."""
     options = inspect.signature(run_options).parameters
     own = _own_parameters(function)
+    if all_optional:
+        own = {name: parameter.replace(default=None) for name, parameter in own.items()}
     if clash := sorted(options.keys() & own.keys()):
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
     combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)

@@ -267,7 +267,8 @@ def main() -> int:
                 send(text, environment)
         except Exception as error:
             everything_was_sent = False
-            print(masker.mask(f"{type(error).__name__}: {error}"), file=sys.stderr, flush=True)
+            sentence = " ".join(f"{type(error).__name__}: {error}".split())
+            print(masker.mask(sentence), file=sys.stderr, flush=True)
 
     otherwise: str | None = None
     for line in sys.stdin:

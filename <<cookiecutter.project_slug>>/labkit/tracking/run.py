@@ -7,9 +7,10 @@ appends to files in its folder; :mod:`labkit.tracking.sender`, a process of its 
 import functools
 import json
 import logging
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,8 @@ from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
-from labkit.tracking.spool import FILE_NAME, Spool, read_history
+from labkit.tracking.source import ARCHIVE, Source
+from labkit.tracking.spool import FILE_NAME, Spool, read_history, read_records
 from labkit.tracking.state import State
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Envelope:
     arguments: dict[str, Plain]
     """Every argument as the entry point receives it, as plain data; of secrets, only that there is one."""
     seed: int
+    source: Source | None = None
+    """The code; None only for what is no run of a project."""
 
 
 class Run:
@@ -54,6 +58,7 @@ class Run:
     :ivar envelope: What it executes.
     :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
+    :ivar has_finished: Whether it had done all it was to do when it was opened.
     :ivar signals: Whether and how it has been asked to stop.
     """
 
@@ -66,6 +71,7 @@ class Run:
         self.experiment_name = experiment_name
         self.envelope = envelope
         self.environment = environment
+        self.has_finished = False
         self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
@@ -145,6 +151,15 @@ class Run:
             self.download(f"checkpoints/{name}.ckpt", path)
         return path
 
+    def source_archive(self) -> Path:
+        """Find the archive of the run's code, here or in the artifact store.
+
+        :return: The path of the file.
+        :raises UsageError: If the run has none.
+        """
+        path = self.folder / ARCHIVE
+        return path if path.exists() else self.download(ARCHIVE, path)
+
     def download(self, artifact: str, path: Path) -> Path:
         """Copy an artifact of the run from the store to this machine.
 
@@ -172,6 +187,7 @@ def create_run(
     experiment_name: str,
     run_name: str | None = None,
     tags: Mapping[str, str] | None = None,
+    files: Iterable[Path] = (),
 ) -> Run:
     """Create a run in the tracking store, sealed and not yet running.
 
@@ -182,6 +198,7 @@ def create_run(
     :param experiment_name: The experiment that it belongs to, made where it is new.
     :param run_name: A readable name; MLflow invents one by default.
     :param tags: Further texts to keep with it, by name.
+    :param files: What is sealed beside the envelope, such as the archive of the code.
     :return: The run.
     """
     from mlflow.entities import Param, RunTag
@@ -214,6 +231,8 @@ def create_run(
     store.log_batch(identifier, tags=[RunTag(name, masker.mask(value)) for name, value in tags.items()])
     run = Run(identifier, run_name or entry.info.run_name or identifier, experiment_name, envelope, environment)
     run.masker = masker
+    for file in files:
+        store.log_artifact(identifier, str(shutil.copyfile(file, run.folder / file.name)))
     path = run.folder / ENVELOPE
     path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
     store.log_artifact(identifier, str(path))
@@ -245,8 +264,21 @@ def open_run(environment: Environment, identifier: str) -> Run:
     run = Run(identifier, entry.info.run_name or identifier, experiment_name, unread, environment)
     if not path.exists():
         run.download(ENVELOPE, path)
-    run.envelope = Envelope(**json.loads(path.read_text(encoding="utf-8")))
+    run.envelope = _read_envelope(path)
+    run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), _find_last_state(run.folder / FILE_NAME)}
     return run
+
+
+def _read_envelope(path: Path) -> Envelope:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    source = fields.pop("source", None)
+    return Envelope(**fields, source=Source(**source) if source else None)
+
+
+def _find_last_state(spool: Path) -> str | None:
+    """Return how the last attempt on this machine ended, which the store may not have heard of yet."""
+    states = [record["state"] for _, record in read_records(spool) if "state" in record] if spool.exists() else []
+    return states[-1] if states else None
 
 
 def find_newest_run(environment: Environment, experiment_name: str, entry_point: str) -> Run:

@@ -51,7 +51,8 @@ class StepRecorder(Callback):
         trainer.should_stop = trainer.should_stop or self._step >= self.steps
         if trainer.logger is None:
             return
-        loss = self._losses[0] if len(self._losses) == 1 else sum(self._losses) / len(self._losses)
+        batches = trainer.accumulate_grad_batches  # Lightning has divided each loss by this
+        loss = self._losses[0] if batches == 1 else sum(self._losses) * (batches / len(self._losses))
         self._losses.clear()
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         trainer.logger.log_metrics({"train/loss_step": loss, "train/learning_rate_step": rate}, step=self._step)

@@ -21,7 +21,7 @@ FLOORS = {
     "recipe": 5,
     "report": 6,
 }
-DOORS_OF_LAUNCH = {"labkit.tracking.run", "labkit.tracking.provenance"}
+DOORS_OF_LAUNCH = {"labkit.tracking.run", "labkit.tracking.source", "labkit.tracking.provenance"}
 """The only rooms above the ground that a launcher enters: it runs where there is no torch."""
 
 

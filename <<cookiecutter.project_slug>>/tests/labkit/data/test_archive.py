@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from labkit.command import UsageError
@@ -441,7 +441,6 @@ KINDS = st.sampled_from(["zip-stored", "zip-deflated", "tar-ustar", "tar-gnu", "
 
 
 class TestAgainstTheStandardLibrary:
-    @settings(deadline=None)
     @given(kind=KINDS, files=CONTENTS)
     def test_reads_the_same(self, kind: str, files: dict[str, bytes]) -> None:
         try:
@@ -451,7 +450,6 @@ class TestAgainstTheStandardLibrary:
         archive = open_archive(ObjectReader(packed))
         assert dict(archive) == read_by_standard_library(kind, packed) == files
 
-    @settings(deadline=None)
     @given(kind=KINDS, files=CONTENTS, data=st.data())
     def test_a_truncated_archive_is_refused_or_complete(
         self, kind: str, files: dict[str, bytes], data: st.DataObject
@@ -468,7 +466,6 @@ class TestAgainstTheStandardLibrary:
         assert kind.startswith("tar")
         assert found == files
 
-    @settings(deadline=None)
     @given(kind=KINDS.filter(lambda kind: kind.startswith("zip")), files=CONTENTS, data=st.data())
     def test_a_changed_byte_in_a_zip_is_refused_or_without_effect(
         self, kind: str, files: dict[str, bytes], data: st.DataObject
@@ -481,7 +478,6 @@ class TestAgainstTheStandardLibrary:
             return
         assert set(found.values()) <= set(files.values())
 
-    @settings(deadline=None)
     @given(packed=st.binary(max_size=3000), start=st.sampled_from([b"", b"PK\3\4", b"PK\5\6"]))
     def test_any_other_file_is_refused(self, packed: bytes, start: bytes) -> None:
         with pytest.raises(ArchiveError):

@@ -104,7 +104,7 @@ class TestRoot:
         files |= {f"large{number}": os.urandom(5_000_000 + number) for number in range(3)}
         assert measure_footprint(write(tmp_path / "data", files)).root == root_of(files)
 
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     @given(
         names=st.lists(
             st.binary(min_size=1, max_size=30).filter(

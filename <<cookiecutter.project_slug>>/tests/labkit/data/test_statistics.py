@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -120,7 +120,6 @@ class TestExactness:
             assert statistics.mean == (value, value)
             assert statistics.standard_deviation == (0.0, 0.0)
 
-    @settings(deadline=None)
     @given(
         data=st.lists(
             hnp.arrays(

@@ -1,0 +1,1 @@
+"""One run, anywhere: sealed here, executed wherever its envelope is opened."""

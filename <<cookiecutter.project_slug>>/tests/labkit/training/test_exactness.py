@@ -1,0 +1,114 @@
+"""Interrupted or not, a run ends with the same bits: each time stopped at fresh random moments."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import torch
+
+from labkit.tracking.spool import FILE_NAME, read_history
+from labkit.training import checkpoint
+from tests.project import ROOT, Project
+
+SEED_OF_RUN: Final = 7
+SECONDS_UNTIL_STUCK: Final = 240
+STUDY: Final = "tests.labkit.training.noisy_study"
+
+
+def start(project: Project, *words: str) -> subprocess.Popen[bytes]:
+    with (project.path / "stderr.txt").open("ab") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", STUDY, *words],
+            cwd=project.path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+
+
+def folders_of_runs(project: Project) -> set[Path]:
+    return set((project.path / "runs").glob("*"))
+
+
+def wait_for_a_step(process: subprocess.Popen[bytes], spool: Path, size: int) -> None:
+    """Wait until a process has recorded something beyond what was there, or has ended."""
+    while process.poll() is None and not (spool.exists() and spool.stat().st_size > size):
+        time.sleep(0.01)
+
+
+def interrupt_at_random(project: Project, stop: signal.Signals, times: int, seed: int, *words: str) -> Path:
+    """Train to the end in spite of so many signals; return the folder of the run."""
+    moments = random.Random(seed)
+    before = folders_of_runs(project)
+    process = start(project, "--seed", str(SEED_OF_RUN), "--seconds-per-batch", "0.02", *words)
+    while not (new := folders_of_runs(project) - before):
+        assert process.poll() is None, (project.path / "stderr.txt").read_text()
+        time.sleep(0.01)
+    (folder,) = new
+    spool = folder / FILE_NAME
+    for _ in range(times):
+        wait_for_a_step(process, spool, spool.stat().st_size if spool.exists() else 0)
+        time.sleep(moments.random())
+        process.send_signal(stop)
+        if process.wait(SECONDS_UNTIL_STUCK) == 0:
+            return folder  # this signal came after the last step
+        process = start(project, "--run-id", folder.name)
+    assert process.wait(SECONDS_UNTIL_STUCK) == 0, (project.path / "stderr.txt").read_text()
+    return folder
+
+
+def assert_same(one: Any, other: Any, place: str = "checkpoint") -> None:
+    """Compare what a checkpoint holds, bit for bit."""
+    assert type(one) is type(other), place
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_same(one[key], other[key], f"{place}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{place}/{index}")
+    else:
+        assert one == other, place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stop", "times", "words"),
+    [
+        pytest.param(signal.SIGKILL, 10, (), id="killed ten times"),
+        pytest.param(signal.SIGUSR1, 4, (), id="interrupted by the scheduler"),
+        pytest.param(signal.SIGINT, 2, ("--validation-every", "5 steps"), id="stopped by Ctrl-C"),
+        pytest.param(signal.SIGUSR1, 2, ("--devices", "2"), id="two processes interrupted"),
+        pytest.param(signal.SIGKILL, 2, ("--devices", "2"), id="two processes killed"),
+    ],
+)
+def test_an_interrupted_run_ends_with_the_same_bits(
+    project: Project, stop: signal.Signals, times: int, words: tuple[str, ...]
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"the moments derive from the seed {seed}")
+    assert start(project, "--seed", str(SEED_OF_RUN), *words).wait(SECONDS_UNTIL_STUCK) == 0
+    (whole,) = folders_of_runs(project)
+
+    stopped = interrupt_at_random(project, stop, times, seed, *words)
+
+    for name in ("last", "best"):
+        one, other = (checkpoint.read(checkpoint.path_of(folder, name)) for folder in (whole, stopped))
+        assert_same(one, other)
+    histories = [read_history(folder / FILE_NAME) for folder in (whole, stopped)]
+    assert histories[0] == histories[1]
+    steps_taken = checkpoint.read(checkpoint.path_of(whole, "last"))["global_step"]
+    assert histories[1]["train/loss_step"][0] == list(range(1, steps_taken + 1))
+    for metric, (steps, values) in histories[1].items():
+        assert project.read_metric(stopped.name, metric) == list(zip(steps, values, strict=True))
+    run = project.store.get_run(stopped.name)
+    assert (run.info.status, run.data.tags["labkit.state"]) == ("FINISHED", "finished")

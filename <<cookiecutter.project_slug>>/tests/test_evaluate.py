@@ -1,0 +1,33 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from << cookiecutter.package_name >>.evaluate import evaluate
+from << cookiecutter.package_name >>.train import train
+
+from .project import Project
+
+
+def test_a_trained_network_reads_digits(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["--seed", "0", "--duration", "15 epochs"]) == 0
+    assert evaluate.main([]) == 0
+
+    run = project.run
+    assert run.data.metrics["test/accuracy"] >= 0.97
+    assert run.info.status == "FINISHED"
+    artifacts = {file.path for file in project.store.list_artifacts(run.info.run_id, "figures")}
+    assert artifacts == {"figures/curves.png", "figures/confusion-validation.png", "figures/confusion-test.png"}
+    printed = capsys.readouterr().out
+    assert f"test/accuracy               {run.data.metrics['test/accuracy']:.4f}\n" in printed
+    figure = re.search(r"^figure +(.*)$", printed, re.MULTILINE)
+    assert figure
+    assert Path(figure[1]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_trained_run_there_is_nothing_to_evaluate(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main([]) == 2
+    assert capsys.readouterr().err.startswith("evaluate: no run of `train` has finished in experiment ")
+    assert project.runs == []

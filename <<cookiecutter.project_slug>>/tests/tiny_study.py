@@ -1,0 +1,81 @@
+"""A study that learns nothing, but says which code it is and in which surroundings it was executed."""
+
+from pathlib import Path
+
+from tests.repository import write
+
+TRAIN = '''"""Train nothing."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+from tiny.model import FACTOR
+
+
+@entry_point
+def train(
+    run: Run,
+    *,
+    rate: float = 0.5,
+    steps: int = 3,
+    label: str = "",
+    seconds: float = 0.0,
+    api_key: str = "",
+) -> None:
+    """Record numbers.
+
+    :param rate: The size of a step.
+    :param steps: How many.
+    :param label: Any text; "fail" fails, "noise" makes the last number another one every time.
+    :param seconds: How long it takes, unless it has been interrupted before.
+    :param api_key: A secret.
+    """
+    for step in range(1, steps + 1):
+        noise = time.time_ns() if label == "noise" and step == steps else 0
+        run.log_metrics({"train/loss": FACTOR * rate / step + run.seed + noise}, step=step)
+    marker = run.folder / "executed"
+    seconds = 0.0 if marker.exists() else seconds
+    marker.write_text(f"{Path(__file__).parents[1]}\\n{FACTOR}\\n{rate}\\n{api_key}\\n{label}")
+    time.sleep(seconds)
+    if label == "fail":
+        raise RuntimeError("as asked for")
+    if label == "weights":
+        import torch
+
+        from labkit.training.checkpoint import path_of, write
+
+        write({"state_dict": {"weight": torch.tensor([1.0, time.time_ns()]), "bias": torch.ones(3)}},
+              path_of(run.folder, "last"))
+        run.log_artifact(path_of(run.folder, "last"), "checkpoints")
+
+
+if __name__ == "__main__":
+    sys.exit(train.main())
+'''.replace("\\n", "\\n")
+
+FILES = {
+    "MLproject": """name: tiny
+entry_points:
+  train:
+    command: python -m tiny.train
+  absent:
+    command: python -m tiny.absent
+  helper:
+    command: python -m tiny.model
+  script:
+    command: bash train.sh
+""",
+    ".gitignore": "/runs/\n/mlruns/\n/mlflow.db*\n__pycache__/\n",
+    "tiny/__init__.py": "",
+    "tiny/model.py": "FACTOR = 10.0\n",
+    "tiny/train.py": TRAIN,
+}
+
+
+def write_study(folder: Path) -> None:
+    """Write the study's files."""
+    write(folder, FILES)
