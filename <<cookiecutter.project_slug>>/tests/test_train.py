@@ -53,7 +53,9 @@ def test_mlflow_runs_the_entry_point_as_one_run(project: Project) -> None:
 
 
 def test_the_schedule_rises_to_the_learning_rate_and_falls() -> None:
-    parts = make_task("mlp", learning_rate=0.5, steps=10).configure_optimizers()
+    task = make_task("mlp", learning_rate=0.5)
+    task.steps = 10
+    parts = task.configure_optimizers()
     rates: list[float] = []
     for _ in range(10):
         rates.append(parts["optimizer"].param_groups[0]["lr"])

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -87,8 +87,16 @@ def assistance(run: Run) -> Generator[Outcome]:
     :return: A context like that of :func:`attempt`.
     """
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with contextlib.suppress(Interruption), run.signals.installed():
-        yield Outcome()
+    outcome = Outcome()
+    with _mask_output(run):
+        try:
+            with contextlib.suppress(Interruption), run.signals.installed():
+                yield outcome
+        except UsageError:
+            raise
+        except Exception:
+            outcome.exit_code = EXIT_FAILED
+            traceback.print_exc()
 
 
 def _end_with(parent: int) -> None:
@@ -163,20 +171,28 @@ def _await_sender(sender: subprocess.Popen[bytes], run: Run) -> None:
 
 @contextlib.contextmanager
 def _keep_logs(run: Run) -> Generator[Path]:
-    """Write what this process prints to ``logs/attempt-N.txt`` as well, and show secrets in neither place."""
+    """Write what this process prints to ``logs/attempt-N.txt`` as well."""
     folder = run.folder / "logs"
     folder.mkdir(exist_ok=True)
     number = 1 + sum(1 for _ in folder.glob("attempt-*.txt"))
     path = folder / f"attempt-{number}.txt"
-    with path.open("w", encoding="utf-8", buffering=1) as log:
-        streams = sys.stdout, sys.stderr
-        output, errors = (MaskedStream(run.masker, stream, log) for stream in streams)
-        sys.stdout, sys.stderr = output, errors
+    with path.open("w", encoding="utf-8", buffering=1) as log, _mask_output(run, log):
         faulthandler.enable(log)
         try:
             yield path
         finally:
             faulthandler.disable()
-            sys.stdout, sys.stderr = streams
-            output.release()
-            errors.release()
+
+
+@contextlib.contextmanager
+def _mask_output(run: Run, *logs: TextIO) -> Generator[None]:
+    """Keep secrets out of what this process prints, and write it to further streams as well."""
+    streams = sys.stdout, sys.stderr
+    output, errors = (MaskedStream(run.masker, stream, *logs) for stream in streams)
+    sys.stdout, sys.stderr = output, errors
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        output.release()
+        errors.release()

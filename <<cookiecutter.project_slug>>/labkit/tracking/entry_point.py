@@ -92,9 +92,10 @@ class EntryPoint(Generic[P]):
             parameters = _own_parameters(self.function)
             # A run does not record secrets: they are what this command line says.
             values = {
-                name: encode(given.get(name, parameters[name].default)) if is_masked(value) else value
+                name: encode(given.get(name, parameters[name].default)) if name in _names_of_masked(run) else value
                 for name, value in run.arguments.items()
             }
+            run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, _names_of_masked(run))])
             arguments = {name: decode(value, hints[name]) for name, value in values.items()}
             with attempt(run) if run.is_led_here else assistance(run) as outcome:
                 if continues and run.is_led_here:
@@ -170,15 +171,14 @@ class EntryPoint(Generic[P]):
                 f"`{program}` without --run-id something new."
             )
         recorded = {**run.arguments, "seed": run.seed}
-        masked = {name for name, value in recorded.items() if is_masked(value)}
+        masked = _names_of_masked(run)
         values = {name: encode(value) for name, value in given.items()}
         if missing := sorted(masked - values.keys()):
             raise UsageError(
                 f"{_option(missing[0])} was given a secret, which no run records: give it again to continue the run "
                 f"{run.identifier}."
             )
-        run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, masked)])
-        shown = run.masker.mask_arguments(values)
+        shown = Masker(environment.secrets()).mask_arguments(values)
         for name, value in values.items():
             if name not in recorded:
                 raise UsageError(f"{_option(name)} cannot be given with --run-id: the run has its own.")
@@ -219,6 +219,11 @@ def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _names_of_masked(run: Run) -> set[str]:
+    """Return the parameters of which the run does not record what they were, only that it was secret."""
+    return {name for name, value in run.arguments.items() if is_masked(value)}
 
 
 def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:

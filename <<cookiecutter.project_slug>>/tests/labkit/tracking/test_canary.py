@@ -12,9 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from labkit.secret import MASK
+from tests.labkit.tracking.slack import accept, serve
 from tests.project import ROOT, Project
-
-from .slack import accept, serve
 
 STUDY = str(Path(__file__).with_name("talkative_study.py"))
 VARIABLES = {

@@ -18,17 +18,20 @@ from tests.project import ROOT, Project
 
 SEED_OF_RUN: Final = 7
 SECONDS_UNTIL_STUCK: Final = 240
+LONGEST_MOMENT: Final = 0.4
+"""Seconds from a process's first step to the signal; ten of them are less than the training takes."""
 STUDY: Final = "tests.labkit.training.noisy_study"
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", STUDY, *words],
-        cwd=project.path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=(project.path / "stderr.txt").open("ab"),
-    )
+    with (project.path / "stderr.txt").open("ab") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", STUDY, *words],
+            cwd=project.path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
 
 
 def folders_of_runs(project: Project) -> set[Path]:
@@ -53,10 +56,9 @@ def interrupt_at_random(project: Project, stop: signal.Signals, times: int, seed
     spool = folder / FILE_NAME
     for _ in range(times):
         wait_for_a_step(process, spool, spool.stat().st_size if spool.exists() else 0)
-        time.sleep(moments.random())
+        time.sleep(moments.uniform(0, LONGEST_MOMENT))
         process.send_signal(stop)
-        if process.wait(SECONDS_UNTIL_STUCK) == 0:
-            return folder  # this signal came after the last step
+        assert process.wait(SECONDS_UNTIL_STUCK) != 0, "the training was over before it was stopped often enough"
         process = start(project, "--run-id", folder.name)
     assert process.wait(SECONDS_UNTIL_STUCK) == 0, (project.path / "stderr.txt").read_text()
     return folder
@@ -100,14 +102,14 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     stopped = interrupt_at_random(project, stop, times, seed, *words)
 
-    last = [checkpoint.read(checkpoint.path_of(folder, "last")) for folder in (whole, stopped)]
-    best = [checkpoint.read(checkpoint.path_of(folder, "best")) for folder in (whole, stopped)]
-    for pair in (last, best):
-        assert_same(*pair)
+    for name in ("last", "best"):
+        one, other = (checkpoint.read(checkpoint.path_of(folder, name)) for folder in (whole, stopped))
+        assert_same(one, other)
     histories = [read_history(folder / FILE_NAME) for folder in (whole, stopped)]
     assert histories[0] == histories[1]
-    assert histories[1]["train/loss_step"][0] == list(range(1, last[0]["global_step"] + 1))
-    for name, (steps, values) in histories[1].items():
-        assert project.read_metric(stopped.name, name) == list(zip(steps, values, strict=True))
+    steps_taken = checkpoint.read(checkpoint.path_of(whole, "last"))["global_step"]
+    assert histories[1]["train/loss_step"][0] == list(range(1, steps_taken + 1))
+    for metric, (steps, values) in histories[1].items():
+        assert project.read_metric(stopped.name, metric) == list(zip(steps, values, strict=True))
     run = project.store.get_run(stopped.name)
     assert (run.info.status, run.data.tags["labkit.state"]) == ("FINISHED", "finished")
