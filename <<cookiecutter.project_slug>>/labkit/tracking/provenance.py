@@ -91,6 +91,8 @@ def capture(environment: Environment, folder: Path, command_line: Sequence[str])
             apart=[path for path in apart if path],
             secrets=[form for form in masker.forms if len(form) >= SHORTEST_SECRET_IN_CODE],
         )
+        # Needed next, and meanwhile the driver may answer, which takes as long where it has to wake the GPUs.
+        importlib.import_module("mlflow")
         surroundings = _describe_surroundings(environment, command_line, query)
     write_surroundings(surroundings, folder)
     return Provenance(source=source, surroundings=surroundings)

@@ -336,7 +336,9 @@ def connect(environment: Environment) -> "MlflowClient":
     for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
     from mlflow import MlflowClient
+    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     return MlflowClient(environment.mlflow_tracking_uri)
 
 
