@@ -145,7 +145,8 @@ class EntryPoint(Generic[P]):
         parameters = _own_parameters(self.function)
         arguments = {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
         with tempfile.TemporaryDirectory() as folder:
-            provenance = capture(environment, Path(folder), [program, *words])
+            secrets = find_secrets_in_arguments(arguments)
+            provenance = capture(environment, Path(folder), [program, *words], secrets=secrets)
             source = provenance.source
             if given.get("on_dirty") == "refuse" and source.is_dirty:
                 raise UsageError(f"{describe_changes(source)}: commit first, or leave out --on-dirty refuse.")
