@@ -18,7 +18,8 @@ from labkit.report.reproduction import (
     reproduce_run,
 )
 from labkit.tracking.attempt import recording
-from labkit.tracking.run import STATE_TAG, Run, open_run
+from labkit.tracking.run import Run, open_run
+from labkit.tracking.state import STATE_TAG
 from tests.project import Project
 from tests.repository import write
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from labkit.tracking.entry_point import EntryPoint, entry_point
-from labkit.tracking.run import STATE_TAG, Run, open_run
+from labkit.tracking.run import Run, open_run
+from labkit.tracking.state import STATE_TAG
 from tests.project import Project
 from tests.repository import commit, write
 
