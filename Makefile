@@ -59,7 +59,7 @@ help: ## Show this list
 # The default project, generated anew; of the one before it, the environments are kept, which take the time, and the runs.
 environment: $(TOOLS)/project
 	@mkdir -p build/kept
-	@for folder in .tools .venv; do \
+	@for folder in .tools .venv runs mlruns mlflow.db; do \
 	    if [[ -e $(DEMO)/$$folder ]]; then rm -rf build/kept/$$folder; mv $(DEMO)/$$folder build/kept/; fi; \
 	done
 	@rm -rf $(DEMO)
