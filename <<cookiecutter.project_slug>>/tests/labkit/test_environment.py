@@ -45,6 +45,9 @@ def test_without_variables_everything_is_in_the_project(folder: Path) -> None:
         default_slurm_account=None,
         proxy_url=None,
         job_id=None,
+        rank=0,
+        leading_run_id=None,
+        further_secrets=(),
     )
 
 
@@ -70,6 +73,9 @@ def test_every_variable_of_the_contract_is_read(folder: Path) -> None:
         "DEFAULT_SLURM_ACCOUNT": "account",
         "PROXY_URL": "http://proxy.example.org",
         "JOB_ID": "7",
+        "RANK": "1",
+        "LABKIT_RUN_ID": "leading",
+        "GITHUB_TOKEN": "unknown to Labkit",
     }
     assert Environment.read(variables, folder) == Environment(
         project_path=folder,
@@ -93,7 +99,16 @@ def test_every_variable_of_the_contract_is_read(folder: Path) -> None:
         default_slurm_account="account",
         proxy_url="http://proxy.example.org",
         job_id="7",
+        rank=1,
+        leading_run_id="leading",
+        further_secrets=("unknown to Labkit",),
     )
+
+
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "LOCAL_RANK"])
+def test_a_process_learns_its_rank_from_whoever_started_it(folder: Path, name: str) -> None:
+    assert Environment.read({name: "3"}, folder).rank == 3
+    assert Environment.read({}, folder).rank == 0
 
 
 def test_an_empty_variable_counts_as_absent(folder: Path) -> None:

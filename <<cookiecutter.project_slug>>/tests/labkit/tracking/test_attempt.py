@@ -11,8 +11,8 @@ from labkit.command import UsageError
 from labkit.tracking import attempt as module
 from labkit.tracking.attempt import attempt
 from labkit.tracking.entry_point import entry_point
-from labkit.tracking.run import STATE_TAG, Run
-from labkit.tracking.sender import RUN_LOCK
+from labkit.tracking.run import Run
+from labkit.tracking.state import RUN_LOCK, STATE_TAG
 from tests.project import Project
 
 

@@ -53,7 +53,7 @@ def train(received: Received) -> EntryPoint[...]:
         :param colour: Which colour.
         :param brush: Which brush.
         :param sizes: Which sizes.
-        :param text: What is written.
+        :param text: What is written; "dried up" cannot be written at the first attempt.
         :param path: Where.
         :param duration: How long.
         """
@@ -70,6 +70,8 @@ def train(received: Received) -> EntryPoint[...]:
         }
         received.append((run.seed, arguments))
         run.log_metrics({"train/loss": 0.5}, step=len(received))
+        if text == "dried up" and len(received) == 1:
+            raise RuntimeError(text)
 
     return train
 
@@ -145,7 +147,7 @@ def test_what_is_recorded_is_exactly_what_the_function_received(
 def test_a_run_is_continued_with_its_own_arguments_and_seed(
     project: Project, train: EntryPoint[...], received: Received, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train.main(["--text=--layers=3", "--sizes"]) == 0
+    assert train.main(["--text", "dried up", "--sizes"]) == 1
     run_id = project.run.info.run_id
     assert train.main(["--run-id", run_id, "--layers", "2"]) == 0
     assert received[0] == received[1]
@@ -157,7 +159,7 @@ def test_a_run_is_continued_with_its_own_arguments_and_seed(
         "colour": Colour.RED,
         "brush": "flat",
         "sizes": [],
-        "text": "--layers=3",
+        "text": "dried up",
         "path": None,
         "duration": Duration(10, "epochs"),
     }

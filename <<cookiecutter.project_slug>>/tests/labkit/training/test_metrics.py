@@ -124,10 +124,10 @@ def test_an_epoch_goes_on_in_another_process_to_the_same_bit(batch_count: int, t
 
 def test_a_state_replaces_all_that_was_taken_in() -> None:
     batches = make_batches(samples=200, batch_size=4)
-    truth = take_in(EpochMetrics(make_metrics()), batches[:40]).compute()
+    truth = take_in(EpochMetrics(make_metrics()), batches[:LIMIT_OF_BATCHES]).compute()
     metrics = take_in(EpochMetrics(make_metrics()), batches)
     metrics.compute()
-    metrics.load_state_dict(take_in(EpochMetrics(make_metrics()), batches[:40]).state_dict())
+    metrics.load_state_dict(take_in(EpochMetrics(make_metrics()), batches[:LIMIT_OF_BATCHES]).state_dict())
     assert_identical(metrics.compute(), truth)
 
 

@@ -37,7 +37,7 @@ def make_task(run: Run, task: type[Classification] = Classification) -> Classifi
         nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, CLASSES)),
         classes=CLASSES,
         optimizer=partial(SGD, lr=0.1, momentum=0.9),
-        scheduler=partial(LinearLR, total_iters=10),
+        scheduler=lambda optimizer, steps: LinearLR(optimizer, total_iters=steps),
     )
 
 
@@ -140,9 +140,9 @@ def test_a_step_can_be_made_of_several_batches(run: Run) -> None:
     assert run.history["train/loss"][1][0] == pytest.approx(mean, rel=1e-6)
 
 
-def test_the_learning_rate_of_each_step_is_recorded(run: Run) -> None:
-    train(run, "3 steps")
-    factors = [1 / 3 + (1 - 1 / 3) * step / 10 for step in (1, 2, 3)]
+def test_the_schedule_spans_the_training_and_is_recorded(run: Run) -> None:
+    train(run, "4 steps")
+    factors = [1 / 3 + (1 - 1 / 3) * step / 4 for step in (1, 2, 3, 4)]
     assert run.history["train/learning_rate_step"][1] == [pytest.approx(0.1 * factor) for factor in factors]
 
 
