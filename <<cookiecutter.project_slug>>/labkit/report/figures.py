@@ -29,9 +29,7 @@ def plot_curves(history: History) -> Figure:
             if rest == metric:
                 axes.plot(steps, values, label=stage, color=colour, marker="o" if len(steps) == 1 else None)
             elif rest == f"{metric}_step":
-                axes.plot(
-                    steps, values, label=f"{stage}, each step", color=colour, linewidth=0.5, alpha=0.6, zorder=1
-                )
+                axes.plot(steps, values, label=f"{stage}, each step", color=colour, linewidth=0.5, alpha=0.6, zorder=1)
         axes.set_xlabel("optimiser steps")
         axes.set_title(metric.replace("_", " "))
         axes.legend()
