@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import ENVIRONMENT, environment
@@ -64,7 +65,7 @@ class Study:
             assert self.process.poll() is None, self.errors
             time.sleep(0.01)
 
-    def read_spool(self) -> list[dict[str, object]]:
+    def read_spool(self) -> list[dict[str, Any]]:
         path = self.run_folder / "spool.jsonl"
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
@@ -88,7 +89,7 @@ class Study:
         return sorted(
             (name, record["step"], value)
             for record in self.read_spool()
-            for name, value in record.get("metrics", {}).items()  # pyright: ignore[reportAttributeAccessIssue]
+            for name, value in record.get("metrics", {}).items()
         )
 
     def assert_complete(self, server: TrackingServer) -> None:
@@ -104,19 +105,19 @@ class Study:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[TrackingServer]:
     with serving(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture
-def line(server: TrackingServer) -> Iterator[Line]:
+def line(server: TrackingServer) -> Generator[Line]:
     with lay_line(server.port) as line:
         yield line
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Study]]:
+def start(tmp_path: Path) -> Generator[Callable[..., Study]]:
     """Start trainings; those that a failed test leaves behind are ended."""
     studies: list[Study] = []
 

@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -80,6 +80,7 @@ class Line(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """Handles one request."""
 
+    raw_requestline = b""
     server: Line  # pyright: ignore[reportIncompatibleVariableOverride]  nobody else makes handlers
 
     def handle_one_request(self) -> None:
@@ -123,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def lay_line(port: int) -> Iterator[Line]:
+def lay_line(port: int) -> Generator[Line]:
     """Lay a line to a port of this machine."""
     line = Line(port)
     thread = threading.Thread(target=line.serve_forever, daemon=True)

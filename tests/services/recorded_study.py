@@ -4,6 +4,9 @@ Run as ``python recorded_study.py STEPS SECONDS_PER_STEP [RUN_ID]``. The first l
 While there is a file `wait` in the working directory, it stops in the middle.
 """
 
+# It runs in a project's environment, which this repository has not.
+# pyright: reportMissingImports=false
+
 import math
 import sys
 import time

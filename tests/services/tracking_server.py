@@ -11,10 +11,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 DEMO = Path(__file__).resolve().parents[2] / "build" / "my-research"
 SECONDS_TO_START = 180
@@ -91,7 +91,7 @@ class TrackingServer:
         (folder,) = self.folder.glob(f"artifacts/*/{run_id}/artifacts")
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    def _query(self, question: str, run_id: str) -> list[tuple[str, ...]]:
+    def _query(self, question: str, run_id: str) -> list[Any]:
         with contextlib.closing(sqlite3.connect(self.folder / "mlflow.db", timeout=60)) as database:
             return database.execute(f"{question} where run_uuid = ?", (run_id,)).fetchall()
 
@@ -104,7 +104,7 @@ class TrackingServer:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[TrackingServer]:
+def serving(folder: Path) -> Generator[TrackingServer]:
     """Run a tracking server."""
     server = TrackingServer(folder)
     try:
