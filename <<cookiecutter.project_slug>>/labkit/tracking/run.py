@@ -348,8 +348,11 @@ def connect(environment: Environment) -> "MlflowClient":
             f"MLflow can keep no store in {environment.project_path}, because of the {wrong[0]} in its path. "
             "Give the folder a name of letters, digits, spaces, '-' and '_'."
         )
-    for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    for chatter in ("alembic", "mlflow.tracking"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
+    # What fails is printed on a page by these, and then raised.
+    for chatter in ("mlflow.store.db.utils", "urllib3"):
+        logging.getLogger(chatter).setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
     from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
