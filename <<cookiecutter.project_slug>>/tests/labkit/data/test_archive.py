@@ -48,6 +48,9 @@ class ObjectReader:
         self.requests.append((offset, length))
         return self.content[offset : offset + length]
 
+    def close(self) -> None:
+        self.content = b""
+
 
 def pack_tar(path: Path, files: dict[str, bytes], tar_format: int = tarfile.PAX_FORMAT) -> Path:
     with tarfile.open(path, "w", format=tar_format) as tar:
@@ -530,6 +533,7 @@ def read_all(archive: Archive, seed: int) -> int:
     return sum(zlib.crc32(archive.read(name)) for name in names)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 class TestManyReaders:
     """One opened archive, used by whatever PyTorch, Slurm or a user starts."""
 

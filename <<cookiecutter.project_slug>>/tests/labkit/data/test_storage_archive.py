@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit.data.archive import open_archive
+from labkit.data.record import record_path
 from labkit.data.storage import Storage
 from labkit.data.storage.error import ChangedError
 from tests.labkit.data.service import Bucket
@@ -41,7 +42,8 @@ def test_an_archive_is_read_by_ranges(storage: Storage, bucket: Bucket, tmp_path
     with archive.open("folder/049") as file:
         assert file.seek(-3, io.SEEK_END) == 4897
         assert file.read() == bytes([49] * 3)
-    assert dict(pickle.loads(pickle.dumps(archive))) == FILES  # noqa: S301
+    with pickle.loads(pickle.dumps(archive)) as copy:  # noqa: S301
+        assert dict(copy) == FILES
 
 
 def test_an_archive_that_is_replaced_is_an_error_and_then_another(
@@ -49,7 +51,19 @@ def test_an_archive_that_is_replaced_is_an_error_and_then_another(
 ) -> None:
     uri = bucket.put("data", pack("tar", {"a": b"old"}))
     archive = open_archive(storage.open_ranges(uri), cache=tmp_path)
+    pickled = pickle.dumps(archive)
     bucket.put("data", pack("tar", {"a": b"new"}))
     with pytest.raises(ChangedError):
         archive.read("a")
+    with pickle.loads(pickled) as copy, pytest.raises(ChangedError):  # noqa: S301
+        copy.read("a")
     assert open_archive(storage.open_ranges(uri), cache=tmp_path).read("a") == b"new"
+
+
+def test_an_archive_on_the_disk_is_opened_alike(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "data.tar").write_bytes(pack("tar", FILES))
+    archive = open_archive(storage.open_ranges(tmp_path / "data.tar"))
+    assert dict(archive) == FILES
+    with pickle.loads(pickle.dumps(archive)) as copy:  # noqa: S301
+        assert dict(copy) == FILES
+    assert record_path(tmp_path / "data.tar", "index").exists()

@@ -114,6 +114,11 @@ def test_no_canary_is_in_any_output(project: Project) -> None:
     assert str(folder / "sender.log") in outputs
     assert str(folder / "logs" / "attempt-1.txt") in outputs
 
+    archive = folder / "source.tar.gz"
+    assert outputs[f"{archive}: tracked.py"].count(MASK.encode()) == len(SHOWN)
+    assert outputs[f"{archive}: untracked.py"].count(MASK.encode()) == len(SHOWN)
+    assert not {f"{archive}: .env", f"{archive}: .envrc.private"} & outputs.keys()
+
     slack_path = slack.url.partition(str(slack.server_port))[2]
     canaries = [b"finch", b"wren", slack_path.encode(), quote(slack.url, safe="").encode()]
     assert {name for name, data in outputs.items() for canary in canaries if canary in data} == set()

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LinearLR
 from torch.utils.data import TensorDataset
 
@@ -31,13 +31,17 @@ CLASSES = 3
 DATA = TensorDataset(torch.arange(SAMPLES * 2.0).reshape(SAMPLES, 2) / SAMPLES, torch.arange(SAMPLES) % CLASSES)
 
 
+def schedule(optimizer: Optimizer, steps: int) -> LinearLR:
+    return LinearLR(optimizer, total_iters=steps)
+
+
 def make_task(run: Run, task: type[Classification] = Classification) -> Classification:
     seed_everything(run.seed, "initialisation")
     return task(
         nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, CLASSES)),
         classes=CLASSES,
         optimizer=partial(SGD, lr=0.1, momentum=0.9),
-        scheduler=lambda optimizer, steps: LinearLR(optimizer, total_iters=steps),
+        scheduler=schedule,
     )
 
 
