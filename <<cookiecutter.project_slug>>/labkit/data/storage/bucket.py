@@ -110,7 +110,7 @@ class Server:
         :param path: The file.
         :param address: The object's address.
         :param advance: Told of the bytes as they go.
-        :raises CorruptError: If the server has something else.
+        :raises CorruptError: If the server has something else, which is deleted.
         """
         from boto3.s3.transfer import TransferConfig
 
@@ -127,6 +127,7 @@ class Server:
                 verify_file(file.fileno(), stored.size, stored.checksum)
                 or (stored.has_opaque_checksum() and stored.size == size)
             ):
+                self.delete(address)
                 raise CorruptError(
                     f"'{address}' is not what '{path}' holds: the file changed while it was uploaded, upload it again."
                 )

@@ -43,7 +43,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     (folder / "rclone.conf").touch()
     options = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{server.access_key},{server.secret_key}"]
     options += ["--config", str(folder / "rclone.conf"), "--cache-dir", str(folder / "cache")]
-    options += ["--vfs-cache-mode", "full", "--dir-cache-time", "0"]
+    options += ["--vfs-cache-mode", "full"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([rclone, "serve", "s3", str(folder / "data"), *options], stdout=log, stderr=log)
     try:

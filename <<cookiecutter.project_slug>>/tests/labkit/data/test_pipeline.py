@@ -34,9 +34,9 @@ def by_patient(cells: Sequence[Cell]) -> Split:
     return make_folds(len(cells), 3, groups=[patient for _, patient in cells])
 
 
-def load(path: Path, split: Split) -> Path:
-    write_split(split, path)
-    return path
+def load(folder: Path, split: Split) -> Path:
+    write_split(split, folder / f"{split.strategy}.json")
+    return folder / f"{split.strategy}.json"
 
 
 def count_shared_patients(path: Path) -> int:
@@ -46,7 +46,7 @@ def count_shared_patients(path: Path) -> int:
 
 
 def test_folds_by_patient_replace_one_part(tmp_path: Path) -> None:
-    pipeline = Pipeline(extract=lambda: CELLS, transform=by_sample, load=partial(load, tmp_path / "split.json"))
+    pipeline = Pipeline(extract=lambda: CELLS, transform=by_sample, load=partial(load, tmp_path))
     assert count_shared_patients(pipeline()) > 0
     assert count_shared_patients(replace(pipeline, transform=by_patient)()) == 0
 

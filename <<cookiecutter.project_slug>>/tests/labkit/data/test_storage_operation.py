@@ -179,6 +179,7 @@ def test_a_file_that_changes_during_its_upload_is_noticed(
     line.damage_up = change
     with pytest.raises(CorruptError, match="changed while it was uploaded, upload it again"):
         make_storage(s3_endpoint_url=line.url).upload(path, bucket.uri("data.bin"))
+    assert bucket.list_keys() == []
 
 
 def test_a_mirror_brings_what_differs_and_removes_only_when_told(

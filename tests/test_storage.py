@@ -1,0 +1,35 @@
+"""The project's own tests of storage, against a production S3 server."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from combination import COMBINATIONS
+from project import ENVIRONMENT, TEMPLATE, render, run
+
+S3 = TEMPLATE / "tests" / "services" / "s3.sh"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings of a Ceph gateway's clients."""
+    missing = [program for program in ("ceph-mon", "ceph-osd", "radosgw") if not shutil.which(program)]
+    if missing or os.getuid():
+        reason = "no Ceph gateway: as root, apt-get install ceph-mon ceph-osd ceph-common radosgw openssl"
+        if os.environ.get("LABKIT_REQUIRE_SERVICES"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("s3")
+    lines = run(S3, "start", folder, folder=folder).stdout.splitlines()
+    yield dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    run(S3, "stop", folder, folder=folder)
+
+
+def test_the_data_tests_of_a_fresh_project_pass_even_the_slow_ones(s3: dict[str, str], tmp_path: Path) -> None:
+    project = render(tmp_path, COMBINATIONS["default"])
+    variables = {name: value for name, value in s3.items() if name != "S3_ENDPOINT_URL"}
+    variables |= {"LABKIT_TEST_S3_URL": s3["S3_ENDPOINT_URL"], "LABKIT_REQUIRE_SERVICES": "1"}
+    tests = ("tests/labkit/data", "-k", "storage or pipeline", "-m", "slow or not slow")
+    run(ENVIRONMENT / "bin" / "python", "-m", "pytest", *tests, folder=project.folder, variables=variables)
