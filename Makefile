@@ -56,10 +56,10 @@ clean: ## Remove everything that the other targets made
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The default project, generated anew; of the one before it, only the environments are kept, which take the time.
+# The default project, generated anew; of the one before it, the environments are kept, which take the time, and the runs.
 environment: $(TOOLS)/project
 	@mkdir -p build/kept
-	@for folder in .tools .venv; do \
+	@for folder in .tools .venv runs mlruns mlflow.db; do \
 	    if [[ -e $(DEMO)/$$folder ]]; then rm -rf build/kept/$$folder; mv $(DEMO)/$$folder build/kept/; fi; \
 	done
 	@rm -rf $(DEMO)

@@ -20,3 +20,10 @@ def test_a_fresh_project_passes_its_own_checks(tmp_path: Path, name: str) -> Non
     project.run("make lint type-check test")
 
     assert project.git("status", "--porcelain") == ""
+
+
+def test_what_is_slow_holds_too(tmp_path: Path) -> None:
+    project = render(tmp_path, COMBINATIONS["default"])
+    project.adopt_environment()
+
+    project.run("make test ARGS='-m slow -n 2'")

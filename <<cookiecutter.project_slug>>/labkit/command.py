@@ -13,6 +13,7 @@ import re
 import sys
 import types
 import typing
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
@@ -33,6 +34,10 @@ class UsageError(Exception):
     """A user's input cannot be used; the message is one sentence that says what would be right."""
 
 
+class UnavailableError(Exception):
+    """Something that is needed does not answer, or refuses; the message is one sentence that says what."""
+
+
 class Command(Generic[P, R]):
     """A function that can also be run from the command line, through :meth:`main`."""
 
@@ -48,13 +53,15 @@ class Command(Generic[P, R]):
         """Run the function with a command line.
 
         :param argv: The words of the command line without the program's name; ``sys.argv[1:]`` by default.
-        :return: The exit code: what the function returned if that is an integer, else 0; 2 for bad input.
+        :return: The exit code: what the function returned if that is an integer, else 0; 2 for bad input, 1 where
+            something that is needed is not available.
         """
         try:
             arguments = parse(self.function, argv, program=program_name(self.function))
-            result: object = functools.partial(self.function, **arguments)()
-        except UsageError as error:
-            return report_usage_error(program_name(self.function), error)
+            call = inspect.BoundArguments(inspect.signature(self.function), OrderedDict(arguments))
+            result: object = functools.partial(self.function, *call.args, **call.kwargs)()
+        except (UsageError, UnavailableError) as error:
+            return report_error(program_name(self.function), error)
         return result if isinstance(result, int) else EXIT_DONE
 
 
@@ -72,10 +79,10 @@ def program_name(function: Callable[..., object]) -> str:
     return function.__name__.replace("_", "-")
 
 
-def report_usage_error(program: str, error: UsageError) -> int:
-    """Print the sentence of a usage error and return its exit code."""
+def report_error(program: str, error: UsageError | UnavailableError) -> int:
+    """Print the sentence of an error and return its exit code."""
     print(f"{program}: {error}", file=sys.stderr)
-    return EXIT_USAGE
+    return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
 
 
 def parse(

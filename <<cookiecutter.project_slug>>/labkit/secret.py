@@ -90,7 +90,7 @@ def find_secrets_in_arguments(arguments: Mapping[str, Any], names: Collection[st
     """Find the texts in arguments that are named like secrets, and passwords inside of addresses.
 
     :param arguments: Plain data by the parameters' names.
-    :param names: Further parameters that hold secrets.
+    :param names: Further parameters that hold secrets, as a whole or somewhere in an address.
     :return: The secrets.
     """
     found: list[str] = []
@@ -98,10 +98,12 @@ def find_secrets_in_arguments(arguments: Mapping[str, Any], names: Collection[st
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str) or MASK in text:
                 continue
-            if name in names or is_secret_name(name):
+            if is_secret_name(name):
                 found.append(text)
             elif (address := ADDRESS.match(text)) and address["password"]:
                 found.append(address["password"])
+            elif name in names:
+                found.append(text)
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ build: ## Build the wheel and the source distribution into dist/
 
 clean: ## Remove what was built and cached; runs and data stay
 	rm -rf dist .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
-	find . \( -name .venv -o -name .tools -o -name .git \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . \( -name .venv -o -name .tools -o -name .server -o -name .git \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # Every target that needs the environment depends on this file, so that a missing one is one clear sentence.
 .venv/bin/python:

@@ -48,14 +48,14 @@ def train(
 
         from labkit.training.checkpoint import path_of, write
 
-        write({"state_dict": {"weight": torch.tensor([1.0, time.time_ns()]), "bias": torch.ones(3)}},
-              path_of(run.folder, "last"))
+        weight = torch.tensor([1.0, time.time_ns()], dtype=torch.float64)
+        write({"state_dict": {"weight": weight, "bias": torch.ones(3)}}, path_of(run.folder, "last"))
         run.log_artifact(path_of(run.folder, "last"), "checkpoints")
 
 
 if __name__ == "__main__":
     sys.exit(train.main())
-'''.replace("\\n", "\\n")
+'''
 
 FILES = {
     "MLproject": """name: tiny

@@ -180,8 +180,7 @@ class PackedArchive(Archive):
         self._is_closed = True
         # A number of a closed file may soon be that of another one: nothing may read from it by accident.
         self._pread = self._refuse
-        if isinstance(self._reader, FileReader):
-            self._reader.close()
+        self._reader.close()
 
     def _open_reader(self) -> Reader:
         if self._is_closed:
@@ -293,7 +292,7 @@ def open_archive(source: str | Path | Reader, *, cache: Path | None = None) -> A
     :raises UsageError: If there is nothing at the path.
     """
     if not isinstance(source, str | Path):
-        return _open_packed(source, source, cache)
+        return _open_packed(source.path if isinstance(source, FileReader) else source, source, cache)
     path = Path(source).absolute()
     if path.is_dir():
         return FolderArchive(path, cache)
@@ -345,6 +344,7 @@ def _reopen(source: Path | Reader, cache: Path | None, identity: bytes) -> Archi
     """Open in this process what was opened in another."""
     archive = open_archive(source, cache=cache)
     if archive.identity != identity:
+        archive.close()
         raise ArchiveError(f"The archive {source} has changed since it was opened: start again.")
     return archive
 

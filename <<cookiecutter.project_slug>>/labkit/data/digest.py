@@ -1,21 +1,21 @@
 """The SHA-256 of many files, by as many processes as there are processors.
 
-Small files take more time to be opened than to be hashed, and Python opens one at a time in a process; hence processes
-rather than threads. They run this very file, which therefore imports nothing but the standard library.
+Small files take more time to be opened than to be hashed, and a Python process opens one at a time; hence processes
+rather than threads. They are programs of their own, not forks, since a fork of a process with threads may hang.
 """
 
 import collections
 import errno
-import hashlib
 import itertools
 import os
 import selectors
-import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Final, Generic, NamedTuple, TypeVar
+
+from labkit.data import file_hash
+from labkit.data.file_hash import BUFFER_SIZE, LENGTH, REPLY, Digest, hash_file
 
 FILES_PER_BATCH: Final = 128
 BYTES_PER_BATCH: Final = 4 * 2**20
@@ -25,21 +25,7 @@ BATCHES_PER_WORKER: Final = 2
 """One to work on and one to go on with."""
 BATCHES_AHEAD: Final = 512
 """How many batches may be done before an earlier one that takes long."""
-BUFFER_SIZE: Final = 2**18
-LENGTH: Final = struct.Struct("=I")
-REPLY: Final = struct.Struct("=iqq32s")
-"""Error number or zero, size, time of modification in nanoseconds, SHA-256."""
-
 T = TypeVar("T")
-
-
-class Digest(NamedTuple):
-    """What was read from a file."""
-
-    size: int
-    time_ns: int
-    """When the file was last modified, after it was read."""
-    sha256: bytes
 
 
 class File(NamedTuple, Generic[T]):
@@ -69,31 +55,6 @@ def hash_files(files: Iterable[File[T]]) -> Iterator[tuple[T, Digest | None]]:
     yield from _hash_in_processes(itertools.chain(first, batches))
 
 
-def hash_file(path: bytes, buffer: bytearray) -> Digest:
-    """Hash one file.
-
-    :param path: The file.
-    :param buffer: Space to read into.
-    :return: What was read.
-    :raises OSError: If it cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sha256 = hashlib.sha256()
-        view = memoryview(buffer)
-        size = 0
-        while True:
-            count = os.readv(descriptor, [buffer])
-            sha256.update(view[:count])
-            size += count
-            if count < len(buffer):
-                status = os.fstat(descriptor)
-                if count == 0 or size >= status.st_size:
-                    return Digest(size, status.st_mtime_ns, sha256.digest())
-    finally:
-        os.close(descriptor)
-
-
 def _make_batches(files: Iterable[File[T]]) -> Iterator[list[File[T]]]:
     """Put files together for one trip to a process: many small ones, or a large one."""
     batch: list[File[T]] = []
@@ -114,8 +75,11 @@ class _Worker:
     """A process that hashes the files of one batch after the other."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-I", "-S", __file__]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        command = [sys.executable, "-I", "-S", file_hash.__file__]
+        # Ctrl-C reaches this process only, which then ends that one.
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0
+        )
         self.batches: collections.deque[tuple[int, list[bytes]]] = collections.deque()
 
     def send(self, number: int, paths: list[bytes]) -> None:
@@ -134,7 +98,7 @@ class _Worker:
         for path, (error, size, time_ns, sha256) in zip(paths, REPLY.iter_unpack(content), strict=True):
             if error:
                 raise OSError(error, os.strerror(error), os.fsdecode(path))
-            digests.append(Digest(size, time_ns, sha256))
+            digests.append((size, time_ns, sha256))
         return number, digests
 
     def stop(self) -> None:
@@ -185,25 +149,3 @@ def _read(file: IO[bytes] | None, length: int) -> bytes:
     while file and len(content) < length and (more := file.read(length - len(content))):
         content += more
     return content
-
-
-def _work() -> None:
-    """Hash batches of files from standard input until it ends."""
-    # Ctrl-C is for the process that started this one, which then closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    source, target = sys.stdin.buffer, sys.stdout.buffer
-    buffer = bytearray(BUFFER_SIZE)
-    while length := source.read(LENGTH.size):
-        reply = bytearray()
-        content = source.read(*LENGTH.unpack(length))
-        for path in content.split(b"\0") if content else ():
-            try:
-                reply += REPLY.pack(0, *hash_file(path, buffer))
-            except OSError as error:
-                reply += REPLY.pack(error.errno or errno.EIO, 0, 0, b"")
-        target.write(reply)
-        target.flush()
-
-
-if __name__ == "__main__":
-    _work()

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
 
 from labkit.command import UsageError, command
-from labkit.data.digest import Digest, File, hash_files
+from labkit.data.digest import File, hash_files
+from labkit.data.file_hash import Digest
 from labkit.data.folder import walk_runs
 from labkit.data.progress import Progress, show_nothing, show_progress
 from labkit.data.record import record_paths, write_atomically
@@ -381,10 +382,10 @@ def _judge(folder: bytes, recorded: _Recorded | None, state: _State | None, dige
 def _check_unchanged(folder: bytes, state: _State, digest: Digest | None) -> bytes:
     """Return a file's hash in hexadecimal, if the file was the same before and after it was read."""
     path, size, time_ns, _ = state
-    if digest is None or (digest.size, digest.time_ns) != (size, time_ns):
+    if digest is None or digest[:2] != (size, time_ns):
         name = os.fsdecode(folder + path)
         raise UsageError(f"The file {name} changed while it was read: try again when it is at rest.")
-    return hexlify(digest.sha256)
+    return hexlify(digest[2])
 
 
 def _find_record(data: Path, cache: Path | None) -> Path | None:

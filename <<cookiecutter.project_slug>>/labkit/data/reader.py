@@ -25,8 +25,12 @@ class Reader(Protocol):
         :param offset: The first byte's position.
         :param length: How many bytes to read.
         :return: The bytes.
-        :raises OSError: If the bytes cannot be read, or are no longer of this version.
+        :raises Exception: If the bytes cannot be read, or are no longer of this version.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open; nothing is read afterwards."""
         ...
 
 
@@ -34,6 +38,7 @@ class FileReader:
     """A local file, read without a position that threads or processes would share."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._close = weakref.finalize(self, os.close, self.descriptor)
         status = os.fstat(self.descriptor)

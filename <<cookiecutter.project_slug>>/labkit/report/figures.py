@@ -1,10 +1,14 @@
 """Pictures: each a pure function from arrays to a figure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+COLOURS: Final = {"train": "C0", "validation": "C1", "test": "C2"}
+"""A stage has the same colour in every panel."""
 
 History = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
@@ -21,10 +25,11 @@ def plot_curves(history: History) -> Figure:
         axes = figure.add_subplot(1, len(metrics), place)
         for name, (steps, values) in sorted(history.items()):
             stage, _, rest = name.partition("/")
+            colour = COLOURS.get(stage)
             if rest == metric:
-                axes.plot(steps, values, label=stage, marker="o" if len(steps) == 1 else None)
+                axes.plot(steps, values, label=stage, color=colour, marker="o" if len(steps) == 1 else None)
             elif rest == f"{metric}_step":
-                axes.plot(steps, values, label=f"{stage}, each step", linewidth=0.5, alpha=0.6, zorder=1)
+                axes.plot(steps, values, label=f"{stage}, each step", color=colour, linewidth=0.5, alpha=0.6, zorder=1)
         axes.set_xlabel("optimiser steps")
         axes.set_title(metric.replace("_", " "))
         axes.legend()

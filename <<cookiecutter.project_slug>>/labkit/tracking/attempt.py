@@ -10,23 +10,27 @@ import time
 import traceback
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from filelock import FileLock, Timeout
 
-from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UnavailableError, UsageError
 from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.notification import Notifier
-from labkit.tracking.run import STATE_TAG, Run, connect, now
-from labkit.tracking.sender import RUN_LOCK
-from labkit.tracking.state import State
+from labkit.tracking.run import Run, now
+from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
+from labkit.tracking.state import RUN_LOCK, State
 
 EXIT_KILLED: Final = 130
 """Ended by the user's Ctrl-C, as shells have it."""
 SECONDS_TO_WAIT_FOR_THE_RUN: Final = 15.0
 """The sender of an attempt before may hold the run for a moment, to say how that one ended."""
-SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 30.0
+SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 900.0
+"""It gives up much sooner where the store does not answer; a large file may take this long."""
+SECONDS_TO_WAIT_WHEN_INTERRUPTED: Final = 20.0
+"""A scheduler allows little more between its signal and the end."""
+SENDER_LOG: Final = "sender.log"
 
 
 class Outcome:
@@ -45,8 +49,8 @@ def attempt(run: Run) -> Generator[Outcome]:
     """
     outcome = Outcome()
     os.environ["LABKIT_RUN_ID"] = run.identifier  # processes that this one starts to share its work join the run
-    with Notifier(run) as notifier, recording(run):
-        _announce(run)
+    with Notifier(run) as notifier, _recording(run, outcome):
+        run.spool.append({"state": State.RUNNING, "time": now()})
         notifier.tell_start()
         with _keep_logs(run) as log:
             state, reason = State.FINISHED, None
@@ -71,7 +75,6 @@ def attempt(run: Run) -> Generator[Outcome]:
                 path = log.with_name("traceback.txt")
                 path.write_text(text, encoding="utf-8")
                 run.log_artifact(path, "logs")
-        run.log_artifact(log, "logs")
         run.spool.append({"state": state, "time": now()})
         notifier.tell_end(state, error=reason, log=log)
 
@@ -87,8 +90,16 @@ def assistance(run: Run) -> Generator[Outcome]:
     :return: A context like that of :func:`attempt`.
     """
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with contextlib.suppress(Interruption), run.signals.installed():
-        yield Outcome()
+    outcome = Outcome()
+    with _mask_output(run):
+        try:
+            with contextlib.suppress(Interruption), run.signals.installed():
+                yield outcome
+        except UsageError:
+            raise
+        except Exception:
+            outcome.exit_code = EXIT_FAILED
+            traceback.print_exc()
 
 
 def _end_with(parent: int) -> None:
@@ -106,13 +117,30 @@ def recording(run: Run) -> Generator[None]:
     :return: A context; when it is left, what was added is in the store, or waits in the run's folder for `sync-runs`.
     :raises UsageError: If another process works on the run.
     """
+    with _recording(run, Outcome()):
+        yield
+
+
+@contextlib.contextmanager
+def _recording(run: Run, outcome: Outcome) -> Generator[None]:
     with _hold(run):
         sender = _start_sender(run)
         try:
             yield
         finally:
-            run.spool.close()
-    _await_sender(sender, run)
+            _close_spool(run)
+    is_interrupted = outcome.exit_code == EXIT_INTERRUPTED
+    _await_sender(sender, run, SECONDS_TO_WAIT_WHEN_INTERRUPTED if is_interrupted else SECONDS_TO_WAIT_FOR_THE_SENDER)
+
+
+def _close_spool(run: Run) -> None:
+    try:
+        run.spool.close()
+    except OSError as error:
+        raise UnavailableError(
+            f"the last records of run {run.identifier} are lost, since {run.spool.path} could not be written "
+            f"({error.strerror}): make room, and continue the run with --run-id {run.identifier}."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -126,15 +154,9 @@ def _hold(run: Run) -> Generator[None]:
         ) from None
 
 
-def _announce(run: Run) -> None:
-    store = connect(run.environment)
-    store.update_run(run.identifier, State.RUNNING.mlflow_status)
-    store.set_tag(run.identifier, STATE_TAG, State.RUNNING)
-
-
 def _start_sender(run: Run) -> subprocess.Popen[bytes]:
     """Start the sender in a session of its own: it outlives this process, and no signal for this one reaches it."""
-    with (run.folder / "sender.log").open("ab") as log:
+    with (run.folder / SENDER_LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "labkit.tracking.sender", str(run.folder)],
             stdin=subprocess.DEVNULL,
@@ -144,39 +166,55 @@ def _start_sender(run: Run) -> subprocess.Popen[bytes]:
             env={
                 **os.environ,
                 "MLFLOW_TRACKING_URI": run.environment.mlflow_tracking_uri,
-                "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
             },
         )
 
 
-def _await_sender(sender: subprocess.Popen[bytes], run: Run) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        if sender.wait(SECONDS_TO_WAIT_FOR_THE_SENDER) == 0:
-            return
-    print(
-        f"Not all of run {run.identifier} has reached {run.masker.mask(run.environment.mlflow_tracking_uri)}: "
-        f"it is kept in {run.folder} and sent by `sync-runs`.",
-        file=sys.stderr,
-    )
+def _await_sender(sender: subprocess.Popen[bytes], run: Run, seconds: float) -> None:
+    """Wait until the sender has sent what it can, and say so where that is not all."""
+    code = None
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt, Interruption):
+        code = sender.wait(seconds)
+        if code < 0:  # it was killed, as where memory is short, and another one goes on where it ended
+            code = _start_sender(run).wait(seconds)
+    if code == EXIT_SENT:
+        return
+    where = f"run {run.identifier}"
+    if code == EXIT_REFUSED:
+        message = f"Part of {where} could not be sent, for the reasons in {run.folder / SENDER_LOG}."
+    else:
+        message = (
+            f"Not all of {where} has reached {run.masker.mask(run.environment.mlflow_tracking_uri)}: "
+            f"it is kept in {run.folder} and sent by `sync-runs`."
+        )
+    print(message, file=sys.stderr)
 
 
 @contextlib.contextmanager
 def _keep_logs(run: Run) -> Generator[Path]:
-    """Write what this process prints to ``logs/attempt-N.txt`` as well, and show secrets in neither place."""
+    """Write what this process prints to ``logs/attempt-N.txt`` as well."""
     folder = run.folder / "logs"
     folder.mkdir(exist_ok=True)
     number = 1 + sum(1 for _ in folder.glob("attempt-*.txt"))
     path = folder / f"attempt-{number}.txt"
-    with path.open("w", encoding="utf-8", buffering=1) as log:
-        streams = sys.stdout, sys.stderr
-        output, errors = (MaskedStream(run.masker, stream, log) for stream in streams)
-        sys.stdout, sys.stderr = output, errors
+    with path.open("w", encoding="utf-8", buffering=1) as log, _mask_output(run, log):
         faulthandler.enable(log)
         try:
             yield path
         finally:
             faulthandler.disable()
-            sys.stdout, sys.stderr = streams
-            output.release()
-            errors.release()
+
+
+@contextlib.contextmanager
+def _mask_output(run: Run, *logs: TextIO) -> Generator[None]:
+    """Keep secrets out of what this process prints, and write it to further streams as well."""
+    streams = sys.stdout, sys.stderr
+    output, errors = (MaskedStream(run.masker, stream, *logs) for stream in streams)
+    sys.stdout, sys.stderr = output, errors
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        output.release()
+        errors.release()

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec
 
-from labkit.command import UsageError, parse, program_name, report_usage_error
+from labkit.command import UnavailableError, UsageError, parse, program_name, report_error
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
@@ -92,16 +92,17 @@ class EntryPoint(Generic[P]):
             parameters = _own_parameters(self.function)
             # A run does not record secrets: they are what this command line says.
             values = {
-                name: encode(given.get(name, parameters[name].default)) if is_masked(value) else value
+                name: encode(given.get(name, parameters[name].default)) if name in _names_of_masked(run) else value
                 for name, value in run.arguments.items()
             }
+            run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, _names_of_masked(run))])
             arguments = {name: decode(value, hints[name]) for name, value in values.items()}
             with attempt(run) if run.is_led_here else assistance(run) as outcome:
                 if continues and run.is_led_here:
                     record_circumstances(run, environment, [program, *words])
                 functools.partial(self.function, run, **arguments)()
-        except UsageError as error:
-            return report_usage_error(program, error)
+        except (UsageError, UnavailableError) as error:
+            return report_error(program, error)
         if run.is_led_here:
             _print_summary(run)
         return outcome.exit_code
@@ -144,7 +145,8 @@ class EntryPoint(Generic[P]):
         parameters = _own_parameters(self.function)
         arguments = {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
         with tempfile.TemporaryDirectory() as folder:
-            provenance = capture(environment, Path(folder), [program, *words])
+            secrets = find_secrets_in_arguments(arguments)
+            provenance = capture(environment, Path(folder), [program, *words], secrets=secrets)
             source = provenance.source
             if given.get("on_dirty") == "refuse" and source.is_dirty:
                 raise UsageError(f"{describe_changes(source)}: commit first, or leave out --on-dirty refuse.")
@@ -170,15 +172,14 @@ class EntryPoint(Generic[P]):
                 f"`{program}` without --run-id something new."
             )
         recorded = {**run.arguments, "seed": run.seed}
-        masked = {name for name, value in recorded.items() if is_masked(value)}
+        masked = _names_of_masked(run)
         values = {name: encode(value) for name, value in given.items()}
         if missing := sorted(masked - values.keys()):
             raise UsageError(
                 f"{_option(missing[0])} was given a secret, which no run records: give it again to continue the run "
                 f"{run.identifier}."
             )
-        run.masker = Masker([*environment.secrets(), *find_secrets_in_arguments(values, masked)])
-        shown = run.masker.mask_arguments(values)
+        shown = Masker(environment.secrets()).mask_arguments(values)
         for name, value in values.items():
             if name not in recorded:
                 raise UsageError(f"{_option(name)} cannot be given with --run-id: the run has its own.")
@@ -219,6 +220,11 @@ def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _names_of_masked(run: Run) -> set[str]:
+    """Return the parameters of which the run does not record what they were, only that it was secret."""
+    return {name for name, value in run.arguments.items() if is_masked(value)}
 
 
 def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -66,17 +66,20 @@ class Provenance:
         return {name: value for name, value in tags.items() if value}
 
 
-def capture(environment: Environment, folder: Path, command_line: Sequence[str]) -> Provenance:
+def capture(
+    environment: Environment, folder: Path, command_line: Sequence[str], *, secrets: Iterable[str] = ()
+) -> Provenance:
     """Keep the code as it is, and describe what it is about to be executed in.
 
     :param environment: Says where the project is, and what in it is no code.
     :param folder: Receives ``source.tar.gz``, ``environment.json`` and, if tracked files were changed,
         ``difference.patch``.
     :param command_line: The words with which the run was asked for.
+    :param secrets: What must not be in the files, beside what the environment knows as secret.
     :return: What the files hold, in short.
     :raises UsageError: If a file under version control holds a secret.
     """
-    masker = Masker(environment.secrets())
+    masker = Masker([*environment.secrets(), *secrets])
     with _GpuQuery() as query:
         uri = environment.mlflow_tracking_uri
         apart = [
@@ -91,7 +94,9 @@ def capture(environment: Environment, folder: Path, command_line: Sequence[str])
             apart=[path for path in apart if path],
             secrets=[form for form in masker.forms if len(form) >= SHORTEST_SECRET_IN_CODE],
         )
-        surroundings = _describe_surroundings(environment, command_line, query)
+        # Needed next, and meanwhile the driver may answer, which takes as long where it has to wake the GPUs.
+        importlib.import_module("mlflow")
+        surroundings = _describe_surroundings(environment, masker.mask_words(command_line), query)
     write_surroundings(surroundings, folder)
     return Provenance(source=source, surroundings=surroundings)
 
@@ -108,6 +113,7 @@ def record_circumstances(run: Run, environment: Environment, command_line: Seque
     source = run.envelope.source
     if source is None:
         return
+    command_line = run.masker.mask_words(command_line)
     sealed = run.folder / FILE_NAME
     if not sealed.exists():
         run.download(FILE_NAME, sealed)
@@ -116,7 +122,7 @@ def record_circumstances(run: Run, environment: Environment, command_line: Seque
         if is_unpacked(source, environment.project_path):
             write_surroundings(describe_surroundings(environment, command_line), folder)
         else:
-            current = capture(environment, folder, command_line).source
+            current = capture(environment, folder, command_line, secrets=run.masker.forms).source
             if current.sha256 != source.sha256:
                 kept = _keep_beside(run, folder / ARCHIVE)
                 if (folder / DIFFERENCE).exists():
@@ -141,7 +147,7 @@ def describe_surroundings(environment: Environment, command_line: Sequence[str])
     :return: What ``environment.json`` holds.
     """
     with _GpuQuery() as query:
-        return _describe_surroundings(environment, command_line, query)
+        return _describe_surroundings(environment, Masker(environment.secrets()).mask_words(command_line), query)
 
 
 def write_surroundings(surroundings: Surroundings, folder: Path) -> Path:
@@ -226,10 +232,10 @@ def _keep_beside(run: Run, file: Path) -> Path:
     return path
 
 
-def _describe_surroundings(environment: Environment, command_line: Sequence[str], query: "_GpuQuery") -> Surroundings:
+def _describe_surroundings(environment: Environment, command_line: list[str], query: "_GpuQuery") -> Surroundings:
     lock = environment.project_path / LOCK
     return {
-        "command_line": Masker(environment.secrets()).mask_words(command_line),
+        "command_line": command_line,
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),

@@ -4,6 +4,7 @@ A run is created before anything executes and carries all that is needed to exec
 appends to files in its folder; :mod:`labkit.tracking.sender`, a process of its own, brings them to the store.
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -15,21 +16,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from filelock import Timeout
+
 from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments
+from labkit.tracking.contact import asks_the_store
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
 from labkit.tracking.source import ARCHIVE, Source
-from labkit.tracking.spool import FILE_NAME, Spool, read_history, read_records
-from labkit.tracking.state import State
+from labkit.tracking.spool import FILE_NAME, Spool, read_history
+from labkit.tracking.state import STATE_TAG, State, conclude, read_state, tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
 ENVELOPE: Final = "envelope.json"
-STATE_TAG: Final = "labkit.state"
 ENTRY_POINT_TAG: Final = "labkit.entry_point"
 LIMIT_OF_PARAMETER: Final = 6000
 """Characters of a parameter's text that MLflow keeps; the envelope holds all of it."""
@@ -180,6 +183,7 @@ class Run:
         return path
 
 
+@asks_the_store
 def create_run(
     environment: Environment,
     envelope: Envelope,
@@ -200,6 +204,7 @@ def create_run(
     :param tags: Further texts to keep with it, by name.
     :param files: What is sealed beside the envelope, such as the archive of the code.
     :return: The run.
+    :raises UnavailableError: If the store does not answer.
     """
     from mlflow.entities import Param, RunTag
 
@@ -239,6 +244,7 @@ def create_run(
     return run
 
 
+@asks_the_store
 def open_run(environment: Environment, identifier: str) -> Run:
     """Open a run that is in the tracking store.
 
@@ -246,6 +252,7 @@ def open_run(environment: Environment, identifier: str) -> Run:
     :param identifier: The run's id.
     :return: The run.
     :raises UsageError: If there is no such run, or it was not made by Labkit.
+    :raises UnavailableError: If the store does not answer.
     """
     from mlflow.exceptions import MlflowException
 
@@ -258,14 +265,18 @@ def open_run(environment: Environment, identifier: str) -> Run:
         raise UsageError(
             f"there is no run '{identifier}' in {environment.mlflow_tracking_uri}: give the id that `train` printed."
         ) from None
-    path = environment.runs_path / identifier / ENVELOPE
+    folder = environment.runs_path / identifier
+    with contextlib.suppress(Timeout):
+        if conclude(folder):
+            tell(store, identifier, State.INTERRUPTED, now())
+    path = folder / ENVELOPE
     experiment_name = store.get_experiment(entry.info.experiment_id).name
     unread = Envelope(entry_point=entry.data.tags.get(ENTRY_POINT_TAG, ""), arguments={}, seed=0)
     run = Run(identifier, entry.info.run_name or identifier, experiment_name, unread, environment)
     if not path.exists():
         run.download(ENVELOPE, path)
     run.envelope = _read_envelope(path)
-    run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), _find_last_state(run.folder / FILE_NAME)}
+    run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
 
 
@@ -275,12 +286,7 @@ def _read_envelope(path: Path) -> Envelope:
     return Envelope(**fields, source=Source(**source) if source else None)
 
 
-def _find_last_state(spool: Path) -> str | None:
-    """Return how the last attempt on this machine ended, which the store may not have heard of yet."""
-    states = [record["state"] for _, record in read_records(spool) if "state" in record] if spool.exists() else []
-    return states[-1] if states else None
-
-
+@asks_the_store
 def find_newest_run(environment: Environment, experiment_name: str, entry_point: str) -> Run:
     """Find the run that finished last.
 
@@ -330,7 +336,9 @@ def connect(environment: Environment) -> "MlflowClient":
     for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
     from mlflow import MlflowClient
+    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     return MlflowClient(environment.mlflow_tracking_uri)
 
 

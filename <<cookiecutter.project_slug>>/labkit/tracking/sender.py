@@ -7,228 +7,339 @@ ended; sending the same metrics twice does no harm, since a store keeps one valu
 Run as ``python -m labkit.tracking.sender FOLDER``.
 """
 
+import math
+import os
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock, Timeout
 
 from labkit.environment import Environment
-from labkit.tracking.run import LIMIT_OF_BATCH, STATE_TAG, connect
-from labkit.tracking.spool import FILE_NAME, read_records
-from labkit.tracking.state import State
+from labkit.secret import MaskedStream, Masker
+from labkit.tracking.carrier import Carrier, describe, report
+from labkit.tracking.lane import Lane, Record
+from labkit.tracking.run import connect
+from labkit.tracking.state import RUN_LOCK, State, conclude, read_state, tell
+from labkit.tracking.upload import FOLDER, GrowingFiles, frozen
 
 if TYPE_CHECKING:
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, RunTag
 
 SENDER_LOCK: Final = "sender.lock"
-RUN_LOCK: Final = "run.lock"
-METRICS_PER_BATCH: Final = 1000
-SECONDS_BETWEEN_LOOKS: Final = 0.2
-SECONDS_BETWEEN_TRIES: Final = (0.5, 1, 2, 5, 10)
-SECONDS_AFTER_THE_END: Final = 60.0
-"""How long a sender goes on trying once the run's process has ended."""
+SECONDS_BETWEEN_LOOKS: Final = 0.1
+SECONDS_OF_PATIENCE: Final = 10.0
+"""Once the run has ended, what has failed for so long waits for `sync-runs`."""
+SECONDS_FOR_A_REQUEST: Final = 10.0
+"""Once the run has ended, a request that takes longer is taken for one that hangs."""
+SECONDS_FOR_A_FILE: Final = 600.0
+LARGEST_STEP: Final = 2**63 - 1
+ENDS: Final = tuple(state for state in State if state is not State.RUNNING)
+PRIORITY: Final = 10
+"""The training comes first."""
 
-Record = dict[str, Any]
-
-
-class Lane:
-    """One kind of record's way from the spool to the store, with its own place in the spool.
-
-    Files have a lane of their own, so that a large checkpoint does not hold up the metrics.
-    """
-
-    def __init__(self, folder: Path, name: str, wanted: Iterable[str], send: Callable[[list[Record]], None]) -> None:
-        """Prepare a lane.
-
-        :param folder: The run's folder.
-        :param name: The lane's name, part of the name of the file that holds its place.
-        :param wanted: The keys by which this lane's records are known.
-        :param send: Brings records to the store, or raises.
-        """
-        self.spool = folder / FILE_NAME
-        self.place = folder / f"spool.{name}"
-        self.wanted = frozenset(wanted)
-        self.send = send
-        self.offset = int(self.place.read_text()) if self.place.exists() else 0
-
-    def advance(self) -> bool:
-        """Send what is new, at most one batch of it, or one record that is larger.
-
-        :return: Whether there was anything.
-        """
-        batch: list[Record] = []
-        size = 0
-        end = self.offset
-        if not self.spool.exists() or self.spool.stat().st_size == end:
-            return False
-        for position, record in read_records(self.spool, self.offset):
-            relevant = not self.wanted.isdisjoint(record)
-            weight = len(record.get("metrics", ())) or 1
-            if relevant and batch and size + weight > METRICS_PER_BATCH:
-                break
-            end = position
-            if relevant:
-                size += weight
-                batch.append(record)
-        if end == self.offset:
-            return False
-        if batch:
-            self.send(batch)
-        self.offset = end
-        temporary = self.place.with_suffix(".part")
-        temporary.write_text(str(end))
-        temporary.replace(self.place)
-        return True
-
-    @property
-    def has_all(self) -> bool:
-        """Whether the whole spool has been sent."""
-        return not self.spool.exists() or self.offset >= self.spool.stat().st_size
+EXIT_SENT: Final = 0
+EXIT_LEFT: Final = 1
+EXIT_REFUSED: Final = 3
+"""All was sent but what the store refuses, which stands in the log."""
 
 
 class Sender:
-    """Brings one run's spool to the store, until the run's process has ended and all is sent."""
+    """Brings one run's spool to the store, until the run's process has ended and all is sent.
+
+    :ivar refusals: How much could not be sent, and never will.
+    :ivar has_sent_all: Whether all else was sent.
+    """
 
     def __init__(self, folder: Path, environment: Environment) -> None:
-        """Prepare to send.
+        """Prepare to send; nothing is done or asked yet.
 
         :param folder: The run's folder, named by the run's id.
         :param environment: Says which store.
         """
         self.folder = folder
-        self.identifier = folder.name
-        self.store = connect(environment)
-        self.run_has_ended = threading.Event()
-        self.last_progress = time.monotonic()
-        # Event files are written anew by each sender: they can only be appended to by the writer that began them.
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        (folder / "spool.tensorboard").unlink(missing_ok=True)
-        self.lanes = [
-            Lane(folder, "metrics", ("metrics", "tags"), self._send_metrics),
-            Lane(folder, "files", ("artifact",), self._send_files),
-            Lane(folder, "tensorboard", ("metrics",), self._write_events),
+        self.refusals = 0
+        self.has_sent_all = False
+        self._identifier = folder.name
+        self._environment = environment
+        self._connecting = threading.Lock()
+        self._telling = threading.Lock()
+        self._ended_at: float | None = None
+        self._uploaded: dict[tuple[Path, str], tuple[int, int]] = {}
+        self.entries = Lane(folder, "metrics", weigh_entry, self._send_entries)
+        self.files = Lane(folder, "files", weigh_file, self._send_files, largest_batch=math.inf)
+        self.ends = Lane(folder, "states", weigh_end, self._send_end, largest_batch=math.inf)
+        self.growing = GrowingFiles(folder, self._upload)
+        events = Lane(folder, "tensorboard", weigh_metrics, self._write_events, is_durable=False)
+        self._carriers = [
+            Carrier(lane.name, lane.advance, seconds_for_a_try=seconds)
+            for lane, seconds in (
+                (self.entries, SECONDS_FOR_A_REQUEST),
+                (self.files, SECONDS_FOR_A_FILE),
+                (events, SECONDS_FOR_A_FILE),
+            )
         ]
-        self.states = Lane(folder, "states", ("state",), self._send_state)
-        self._events: EventFileWriter | None = None
+        self._carriers.append(Carrier("logs", self._send_logs, seconds_for_a_try=SECONDS_FOR_A_FILE))
+        self._last_carrier = Carrier("states", self.ends.advance, seconds_for_a_try=SECONDS_FOR_A_REQUEST)
+
+    @property
+    def errors(self) -> dict[str, Exception]:
+        """Why the last tries failed, by what they were to send."""
+        carriers = [*self._carriers, self._last_carrier]
+        return {carrier.name: carrier.error for carrier in carriers if carrier.error}
+
+    @property
+    def has_all(self) -> bool:
+        """Whether nothing waits to be sent, as far as is known without asking the store."""
+        lanes_are_empty = all(lane.is_empty for lane in (self.entries, self.files, self.ends))
+        return lanes_are_empty and not self.growing.find_changed("logs/*", "tensorboard/*")
 
     def send_all(self) -> bool:
         """Send until the run's process has ended and nothing is left, or the store has been out of reach for too long.
 
         :return: Whether everything was sent.
         """
-        threads = [threading.Thread(target=self._carry, args=(lane,)) for lane in self.lanes]
-        for thread in threads:
-            thread.start()
-        while not self._run_ended():
+        for leftover in ("tensorboard", FOLDER):
+            shutil.rmtree(self.folder / leftover, ignore_errors=True)
+        self._last_carrier.gate.clear()
+        carriers = [*self._carriers, self._last_carrier]
+        for carrier in carriers:
+            carrier.start()
+        while not self._is_over():
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        self.last_progress = time.monotonic()
-        self.run_has_ended.set()
-        for thread in threads:
-            thread.join()
-        return all(lane.has_all for lane in self.lanes) and self._finish()
+        ended_at = self._ended_at or math.inf
+        for carrier in carriers:
+            carrier.abandon()
+        self.has_sent_all = all(carrier.is_done_since(ended_at) for carrier in carriers)
+        return self.has_sent_all
 
-    def _run_ended(self) -> bool:
-        try:
-            with FileLock(self.folder / RUN_LOCK, timeout=0):
-                return True
-        except Timeout:
+    def _is_over(self) -> bool:
+        self._look_at_run()
+        ended_at = self._ended_at
+        if ended_at is None:
             return False
 
-    def _carry(self, lane: Lane) -> None:
-        failures = 0
-        while True:
-            ended = self.run_has_ended.is_set()
-            try:
-                moved = lane.advance()
-            except Exception as error:
-                wait = SECONDS_BETWEEN_TRIES[min(failures, len(SECONDS_BETWEEN_TRIES) - 1)]
-                failures += 1
-                if failures == 1:
-                    print(f"{lane.place.name}: {error}", file=sys.stderr, flush=True)
-                if ended and time.monotonic() - self.last_progress > SECONDS_AFTER_THE_END:
-                    return
-                self.run_has_ended.wait(wait) if not ended else time.sleep(wait)
-                continue
-            if moved:
-                failures, self.last_progress = 0, time.monotonic()
-            elif ended:
-                return
-            else:
-                self.run_has_ended.wait(SECONDS_BETWEEN_LOOKS)
+        def is_settled(carrier: Carrier) -> bool:
+            return carrier.is_done_since(ended_at) or carrier.is_hopeless_since(ended_at, SECONDS_OF_PATIENCE)
 
-    def _finish(self) -> bool:
-        """Tell the store how the run's process ended, unless another process continues the run by now."""
+        if not all(is_settled(carrier) for carrier in self._carriers):
+            return False
+        if not self._carriers[0].is_done_since(ended_at):
+            return True
+        # How the run ended comes last, so that whoever waits for it finds the rest there.
+        self._last_carrier.gate.set()
+        return is_settled(self._last_carrier)
+
+    def _look_at_run(self) -> None:
+        """Find out whether a process works on the run; if none does any more, let the spool say how it ended."""
         try:
-            with FileLock(self.folder / RUN_LOCK, timeout=0):
-                if (self.folder / "tensorboard").exists():
-                    self.store.log_artifacts(self.identifier, str(self.folder / "tensorboard"), "tensorboard")
-                while self.states.advance():
+            if self._ended_at is None:
+                conclude(self.folder)
+            else:
+                with FileLock(self.folder / RUN_LOCK, timeout=0):
                     pass
         except Timeout:
-            return True
-        except Exception as error:
-            print(f"{self.states.place.name}: {error}", file=sys.stderr, flush=True)
-            return False
-        return True
+            self._ended_at = None
+            self._last_carrier.gate.clear()
+            return
+        except OSError as error:
+            report(f"states: {describe(error)}")
+        if self._ended_at is None:
+            self._ended_at = time.monotonic()
+            for carrier in self._carriers:
+                carrier.hurry()
 
-    def _send_metrics(self, batch: list[Record]) -> None:
+    @property
+    def _store(self) -> "MlflowClient":
+        with self._connecting:
+            return connect(self._environment)
+
+    def _send_entries(self, batch: list[Record]) -> int:
         from mlflow.entities import Metric, RunTag
 
-        metrics = [
-            Metric(name, value, record["time"], record["step"])
-            for record in batch
-            for name, value in record.get("metrics", {}).items()
-        ]
-        latest = {name: text for record in batch for name, text in record.get("tags", {}).items()}
-        tags = [RunTag(*tag) for tag in latest.items()]
-        for start in range(0, len(metrics), METRICS_PER_BATCH):
-            self.store.log_batch(self.identifier, metrics=metrics[start : start + METRICS_PER_BATCH])
-        for start in range(0, len(tags), LIMIT_OF_BATCH):
-            self.store.log_batch(self.identifier, tags=tags[start : start + LIMIT_OF_BATCH])
-
-    def _send_files(self, batch: list[Record]) -> None:
-        for name, folder in {record["artifact"]: record["folder"] for record in batch}.items():
-            path = self.folder / name
-            if path.is_dir():
-                self.store.log_artifacts(self.identifier, str(path), folder or None)
-            elif path.exists():
-                self.store.log_artifact(self.identifier, str(path), folder or None)
-
-    def _write_events(self, batch: list[Record]) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        if self._events is None:
-            self._events = EventFileWriter(str(self.folder / "tensorboard"))
+        metrics: list[Metric] = []
+        tags: dict[str, RunTag] = {}
+        is_running = False
         for record in batch:
-            values = [Summary.Value(tag=name, simple_value=value) for name, value in record["metrics"].items()]
-            summary = Summary(value=values)
-            self._events.add_event(Event(wall_time=record["time"] / 1000, step=record["step"], summary=summary))
-        self._events.flush()
+            match record:
+                case {"metrics": dict() as values, "step": int() as step, "time": int() as milliseconds} if abs(
+                    step
+                ) <= LARGEST_STEP and all(isinstance(value, float | int) for value in values.values()):
+                    metrics += [Metric(name, float(value), milliseconds, step) for name, value in values.items()]
+                case {"tags": dict() as texts}:
+                    tags |= {name: RunTag(name, _encodable(str(text))) for name, text in texts.items()}
+                case {"state": State.RUNNING}:
+                    is_running = True
+                case _:
+                    self._refuse(f"a record of an unknown kind: {record}")
+        if is_running:
+            with self._telling:
+                # Told of a run that has ended since, it would be the last thing that the store hears.
+                if read_state(self.folder) is State.RUNNING:
+                    tell(self._store, self._identifier, State.RUNNING, 0)
+        self._log([*metrics, *tags.values()])
+        return len(metrics) + len(tags)
 
-    def _send_state(self, batch: list[Record]) -> None:
-        state, time_of_end = State(batch[-1]["state"]), batch[-1]["time"]
-        if state.is_final:
-            self.store.set_terminated(self.identifier, state.mlflow_status, time_of_end)
-        else:
-            self.store.update_run(self.identifier, state.mlflow_status)
-        self.store.set_tag(self.identifier, STATE_TAG, state)
+    def _log(self, entries: "Sequence[Metric | RunTag]") -> None:
+        """Send entries together, or, where something among them is refused, apart, so that only that is left out."""
+        from mlflow.entities import Metric, RunTag
+        from mlflow.exceptions import MlflowException
+
+        metrics = [entry for entry in entries if isinstance(entry, Metric)]
+        tags = [entry for entry in entries if isinstance(entry, RunTag)]
+        try:
+            self._store.log_batch(self._identifier, metrics, tags=tags)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            self._require_active_run(error)
+            if len(entries) == 1:
+                self._refuse(f"{entries[0]}: {describe(error)}")
+                return
+            middle = len(entries) // 2
+            self._log(entries[:middle])
+            self._log(entries[middle:])
+
+    def _require_active_run(self, refusal: Exception) -> None:
+        """Make sure that it is the entry that is refused: to a run that was deleted, the store refuses everything."""
+        if self._store.get_run(self._identifier).info.lifecycle_stage != "active":
+            raise RuntimeError(f"the run {self._identifier} is deleted in the store") from refusal
+
+    def _refuse(self, message: str) -> None:
+        self.refusals += 1
+        report(f"refused, and left out: {message}")
+
+    def _send_files(self, batch: list[Record]) -> int:
+        sent = 0
+        errors: list[Exception] = []
+        # Of a file that was recorded several times, only what it is now is sent.
+        for name, folder in dict.fromkeys((str(record["artifact"]), str(record.get("folder", ""))) for record in batch):
+            path = self.folder / name
+            try:
+                sent += self._send_path(path, folder)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return sent
+
+    def _send_path(self, path: Path, folder: str) -> int:
+        if not path.exists():
+            self._refuse(f"the file {path}, which is gone")
+            return 0
+        if path.is_dir():
+            self._store.log_artifacts(self._identifier, str(path), folder or None)
+            return 1
+        with frozen(path, self.folder) as held:
+            version = held.stat().st_mtime_ns, held.stat().st_size
+            if self._uploaded.get((path, folder)) == version:  # by an earlier try, in which another file failed
+                return 0
+            self._upload(held, folder)
+            self._uploaded[path, folder] = version
+            return 1
+
+    def _upload(self, path: Path, folder: str) -> None:
+        self._store.log_artifact(self._identifier, str(path), folder or None)
+
+    def _send_logs(self) -> int:
+        if self._ended_at is None:
+            return self.growing.advance("logs/*", is_last=False)
+        return self.growing.advance("logs/*", "tensorboard/*", is_last=True)
+
+    def _write_events(self, batch: list[Record]) -> int:
+        from labkit.tracking.event_file import FILE_NAME, append_events
+
+        append_events(
+            self.folder / "tensorboard" / FILE_NAME,
+            ((record["metrics"], record["step"], record["time"]) for record in batch),
+        )
+        return len(batch)
+
+    def _send_end(self, batch: list[Record]) -> int:
+        newest = batch[-1]
+        if newest["state"] == State.RUNNING:
+            return 0
+        with self._telling:
+            tell(self._store, self._identifier, State(newest["state"]), newest["time"])
+        return 1
+
+
+def weigh_entry(record: Record) -> int:
+    """Count what the store's tables take: metrics, tags, that the run is executed, and what nobody knows."""
+    match record:
+        case {"artifact": _}:
+            return 0
+        case {"state": state} if state in ENDS:
+            return 0
+        case {"metrics": dict() as metrics}:
+            return max(len(metrics), 1)
+        case _:
+            return 1
+
+
+def weigh_metrics(record: Record) -> int:
+    """Count the metrics of a record."""
+    match record:
+        case {"metrics": dict() as metrics, "step": int() as step, "time": int()} if abs(step) <= LARGEST_STEP:
+            return len(metrics) if all(isinstance(value, float | int) for value in metrics.values()) else 0
+        case _:
+            return 0
+
+
+def weigh_file(record: Record) -> int:
+    """Count a file or folder."""
+    return int("artifact" in record)
+
+
+def weigh_end(record: Record) -> int:
+    """Count a state; also that of being executed, after which no earlier end counts."""
+    return int(record.get("state") in (State.RUNNING, *ENDS))
+
+
+def send(folder: Path, environment: Environment, seconds_to_wait: float = -1) -> Sender:
+    """Send what a run has to say, as the only process that does so.
+
+    :param folder: The run's folder.
+    :param environment: Says which store.
+    :param seconds_to_wait: How long to wait for another process that sends it; for ever by default.
+    :return: The sender, with what became of it.
+    :raises filelock.Timeout: If the other process goes on for longer.
+    """
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)  # a carrier tries again, and knows that it does
+    with FileLock(folder / SENDER_LOCK, timeout=seconds_to_wait):
+        sender = Sender(folder, environment)
+        sender.send_all()
+    return sender
+
+
+def _encodable(text: str) -> str:
+    """Return a text without the halves of characters that names of files may hold and no store takes."""
+    return text.encode(errors="replace").decode()
 
 
 def main() -> int:
     """Send the spool of the run whose folder the command line names."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is meant for the training
-    folder = Path(sys.argv[1])
-    with FileLock(folder / SENDER_LOCK):
-        return 0 if Sender(folder, Environment.read()).send_all() else 1
+    # What ends the training, a Ctrl-C or the scheduler, still gives this process the time for the last words.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(PRIORITY)
+    environment = Environment.read()
+    sys.stderr = MaskedStream(Masker(environment.secrets()), sys.stderr)
+    sender = send(Path(sys.argv[1]), environment)
+    if not sender.has_sent_all:
+        return EXIT_LEFT
+    return EXIT_REFUSED if sender.refusals else EXIT_SENT
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # without waiting for a request that hangs

@@ -9,13 +9,16 @@ line is one JSON object:
 - ``{"state": state, "time": milliseconds}``
 """
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 FILE_NAME: Final = "spool.jsonl"
+DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Spool:
@@ -33,9 +36,11 @@ class Spool:
         if self.path.exists():
             for end_of_records, record in read_records(self.path):  # noqa: B007
                 if metrics := record.get("metrics"):
-                    self._latest.update(dict.fromkeys(metrics, record["step"]))
+                    self._note_steps(metrics, record["step"])
+        self._earlier = dict(self._latest)
         self._file: BinaryIO = self.path.open("ab", buffering=0)
         self._file.truncate(end_of_records)
+        self._waiting = b""
 
     def __enter__(self) -> Self:
         """Return the spool itself."""
@@ -46,15 +51,23 @@ class Spool:
         self.close()
 
     def append_metrics(self, rows: Iterable[tuple[Mapping[str, float], int, int]]) -> None:
-        """Append metrics; a value for a step that is there already, as after a resumption, is left out.
+        """Append metrics, one value of each for a step.
+
+        Once more the newest step is left out, and so is what an earlier process recorded before this one went on from a
+        checkpoint.
 
         :param rows: Metrics by name, their step, and the time in milliseconds since 1970.
         """
         lines: list[str] = []
+        latest = self._latest
         for metrics, step, time in rows:
-            new = {name: value for name, value in metrics.items() if step > self._latest.get(name, -1)}
+            new = {
+                name: float(value)
+                for name, value in metrics.items()
+                if step > latest.get(name, -1) or self._is_new(name, step)
+            }
             if new:
-                self._latest.update(dict.fromkeys(new, step))
+                self._note_steps(new, step)
                 lines.append(json.dumps({"metrics": new, "step": step, "time": time}) + "\n")
         if lines:
             self._write("".join(lines))
@@ -64,35 +77,72 @@ class Spool:
         self._write(json.dumps(record) + "\n")
 
     def flush(self) -> None:
-        """Wait until the disk has it all."""
+        """Wait until the disk has it all.
+
+        :raises OSError: If it cannot: the disk is full, or fails.
+        """
+        self._drain()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush and close the file."""
+        """Flush and close the file.
+
+        :raises OSError: If the disk cannot take all of it.
+        """
         if not self._file.closed:
-            self.flush()
-            self._file.close()
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+    def _is_new(self, name: str, step: int) -> bool:
+        """Tell whether a step that is not the largest of a metric is one that this process goes back to."""
+        return self._earlier.get(name, -1) < step < self._latest.get(name, -1)
+
+    def _note_steps(self, metrics: Mapping[str, float], step: int) -> None:
+        for name in metrics:
+            if step > self._latest.get(name, -1):
+                self._latest[name] = step
 
     def _write(self, text: str) -> None:
-        data = text.encode()
-        while data:
-            data = data[self._file.write(data) :]
+        was_full = bool(self._waiting)
+        self._waiting += text.encode()
+        try:
+            self._drain()
+        except OSError as error:
+            # Training goes on: there may be room again by the time that all must be on the disk.
+            if error.errno not in DISK_IS_FULL:
+                raise
+            if not was_full:
+                print(f"The disk is full: {self.path} waits in memory until there is room.", file=sys.stderr)
+
+    def _drain(self) -> None:
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
 
 
-def read_records(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, offset: int = 0, containing: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
     """Read the complete records of a spool.
 
     :param path: The spool's file.
     :param offset: The byte to begin at, the end of an earlier record.
-    :return: For each record the byte at which it ends, and the record.
+    :param containing: Only records in whose text this occurs; the others cost no time.
+    :return: For each record the byte at which it ends, and the record; of a damaged line ``{"damaged": text}``.
     """
+    word = containing.encode()
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            yield offset, json.loads(line)
+            if word not in line:
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            yield offset, record if isinstance(record, dict) else {"damaged": line.decode(errors="replace").strip()}
 
 
 def read_history(path: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labkit.data.storage.address import S3Address
 from labkit.data.storage.checksum import Checksum, Piece, read_etag, verify_file
-from labkit.data.storage.connection import BrokenConnectionError, ConnectionPool, Response, describe
+from labkit.data.storage.connection import ConnectionPool, Response, describe
 from labkit.data.storage.error import (
     AccessDeniedError,
-    ChangedError,
     CorruptError,
     NotFoundError,
     StorageError,
     UnreachableError,
 )
+from labkit.data.storage.http import open_range
 from labkit.data.storage.progress import Advance, ignore_advance
 from labkit.data.storage.transfer import RANGE_SIZE
 from labkit.environment import Environment
@@ -37,10 +37,6 @@ MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 DENIED: Final = frozenset(
     {"401", "403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 )
-STATUS_CONTENT: Final = frozenset({200, 206})
-"""Complete, partial; rclone answers with the former to a range, too."""
-STATUS_GONE: Final = frozenset({404, 412, 416})
-STATUS_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Server:
@@ -200,18 +196,15 @@ class S3Object:
         url = self.server.client.generate_presigned_url(
             "get_object", Params={"Bucket": self.address.bucket, "Key": self.address.key}
         )
-        headers = {"Range": f"bytes={piece[0]}-{piece[1] - 1}", "If-Match": f'"{self.etag}"'}
-        with self.server.connections.get(url, headers) as response:
-            if response.status in STATUS_BUSY:
-                raise BrokenConnectionError(f"the server answered with status {response.status}")
-            etag = response.headers.get("etag", self.etag).strip('"')
-            if response.status in STATUS_GONE or (response.status in STATUS_CONTENT and etag != self.etag):
-                raise ChangedError(f"'{self.uri}' changed while it was being read: run it again for the new version.")
-            if response.status not in STATUS_CONTENT:
-                raise make_error(self.uri, str(response.status), f"the server answered with status {response.status}")
-            whole = f"bytes 0-{self.size - 1}/{self.size}"
-            if response.headers.get("content-range", whole) != f"bytes {piece[0]}-{piece[1] - 1}/{self.size}":
-                raise StorageError(f"'{self.uri}' failed: the server does not send the range that it is asked for.")
+        with open_range(
+            self.server.connections,
+            url,
+            piece,
+            uri=self.uri,
+            size=self.size,
+            etag=self.etag,
+            make_error=_make_status_error,
+        ) as response:
             yield response
 
 
@@ -296,6 +289,10 @@ def make_error(uri: str, code: str, message: str) -> StorageError:
             "permissions."
         )
     return StorageError(f"'{uri}' failed: {message}.")
+
+
+def _make_status_error(uri: str, status: int) -> StorageError:
+    return make_error(uri, str(status), f"the server answered with status {status}")
 
 
 def _code(error: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+USER_AGENT: Final = "labkit"
 TIMEOUT_SECONDS: Final = 60
 BLOCK_SIZE: Final = 1 << 20
 MOST_REDIRECTS: Final = 5
@@ -137,7 +138,7 @@ class ConnectionPool:
         if url.scheme == "http" and self._find_proxy(url):
             target = f"http://{url.netloc}{target}"
         try:
-            connection.request("GET", target, headers={"Host": url.netloc, **headers})
+            connection.request("GET", target, headers={"Host": url.netloc, "User-Agent": USER_AGENT, **headers})
             return connection.getresponse()
         except NETWORK_ERRORS as error:
             connection.close()

@@ -16,7 +16,7 @@ from labkit.command import UsageError
 from labkit.data.reader import FileReader, Reader
 from labkit.data.storage.address import S3Address, parse_address
 from labkit.data.storage.bucket import S3Object, Server
-from labkit.data.storage.cache import Cache, discard, hash_text
+from labkit.data.storage.cache import Cache, Fill, Item, discard, hash_text
 from labkit.data.storage.checksum import verify_file
 from labkit.data.storage.copying import copy_verified, have_equal_content
 from labkit.data.storage.disk import explained_when_full, sync_folder
@@ -82,12 +82,19 @@ class Storage:
         tree = self._find(uri)
         if isinstance(tree, LocalTree):
             return tree.address.absolute()
-        if not self._caches:
-            raise UsageError(
-                f"'{uri}' needs a folder for its copy: set DATA_PATH to one with room for it, and DATA_EPHEMERAL_PATH "
-                "to one on this machine's own disk if it has one."
-            )
+        self._check_caches(str(uri))
         return self._localize(tree, self._caches)
+
+    def prepare(self, item: Item, fill: Fill) -> Path:
+        """Return a copy of something that is made, not downloaded as it is: kept, claimed and evicted like the others.
+
+        :param item: What is made.
+        :param fill: Makes it.
+        :return: The file or folder.
+        :raises StorageError: If it cannot be made.
+        """
+        self._check_caches(item.uri)
+        return self._caches[0].get(item, fill)
 
     def exists(self, uri: str | Path) -> bool:
         """Tell whether there is a file or a directory at exactly this address.
@@ -166,6 +173,13 @@ class Storage:
                 self.server.delete(file.address)
             else:
                 file.unlink()
+
+    def _check_caches(self, uri: str) -> None:
+        if not self._caches:
+            raise UsageError(
+                f"'{uri}' needs a folder for its copy: set DATA_PATH to one with room for it, and DATA_EPHEMERAL_PATH "
+                "to one on this machine's own disk if it has one."
+            )
 
     def _find(self, uri: str | Path) -> Tree:
         address = parse_address(uri)

@@ -288,17 +288,23 @@ def run_all(tasks: Sequence[Callable[[threading.Event], object]]) -> None:
         raise error
 
 
-def with_attempts(uri: str, action: Callable[[], R], stop: threading.Event | None = None) -> R:
+def with_attempts(
+    uri: str,
+    action: Callable[[], R],
+    stop: threading.Event | None = None,
+    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+) -> R:
     """Do something over the network, again where the connection breaks, after growing pauses.
 
     :param uri: What is read, for the message.
     :param action: Called until it succeeds.
     :param stop: Cuts the pauses short.
+    :param pauses_seconds: How long to wait after each attempt but the last.
     :return: What the action returned.
     :raises UnreachableError: If it failed too often.
     """
     stop = stop or threading.Event()
-    for pause in PAUSES_SECONDS:
+    for pause in pauses_seconds:
         try:
             return action()
         except BrokenConnectionError as error:

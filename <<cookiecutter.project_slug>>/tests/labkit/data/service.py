@@ -1,13 +1,17 @@
 """What tests know of the servers they use: an S3 server, a bucket of their own, and a line that can fail."""
 
 import contextlib
+import hashlib
+import http.server
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+import urllib.parse
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -110,3 +114,74 @@ class Line:
             client.shutdown(socket.SHUT_RDWR)
         client.close()
         server.close()
+
+
+@dataclass
+class WebServer:
+    """A web server on a folder."""
+
+    folder: Path
+    gives_ranges: bool = True
+    bytes_per_second: float = float("inf")
+    requests: list[str] = field(default_factory=list)
+    """What was asked for: paths, with the range behind a space."""
+    sent: int = 0
+    """The bytes of content sent so far."""
+    url: str = ""
+
+    @contextlib.contextmanager
+    def serve(self) -> Generator["WebServer"]:
+        """Serve until the end of the ``with`` statement."""
+
+        class Handler(_Handler):
+            settings = self
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{server.server_port}/"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    settings: ClassVar[WebServer]
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Send a file, or a range of it."""
+        settings = self.settings
+        asked = self.headers.get("Range", "") if settings.gives_ranges else ""
+        settings.requests.append(f"{self.path} {asked}".strip())
+        path = settings.folder / urllib.parse.unquote(self.path).lstrip("/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content = path.read_bytes()
+        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+        if self.headers.get("If-Match", etag) != etag:
+            self.send_error(412)
+            return
+        start, stop = 0, len(content)
+        if asked:
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            start, stop = int(first), min(int(last) + 1, len(content))
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+        self.send_header("Content-Length", str(stop - start))
+        self.send_header("ETag", etag)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for position in range(start, stop, 1 << 16):
+                block = content[position : min(position + (1 << 16), stop)]
+                self.wfile.write(block)
+                settings.sent += len(block)
+                time.sleep(len(block) / settings.bytes_per_second)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep quiet."""

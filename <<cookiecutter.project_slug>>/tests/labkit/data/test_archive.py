@@ -48,6 +48,9 @@ class ObjectReader:
         self.requests.append((offset, length))
         return self.content[offset : offset + length]
 
+    def close(self) -> None:
+        self.content = b""
+
 
 def pack_tar(path: Path, files: dict[str, bytes], tar_format: int = tarfile.PAX_FORMAT) -> Path:
     with tarfile.open(path, "w", format=tar_format) as tar:

@@ -10,7 +10,8 @@ import pytest
 from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.local import execute, local_launch, read_command, seal
-from labkit.tracking.run import STATE_TAG, Run, open_run
+from labkit.tracking.run import Run, open_run
+from labkit.tracking.state import STATE_TAG
 from tests.project import ROOT, Project
 from tests.repository import write
 
@@ -135,7 +136,7 @@ def test_paths_of_the_caller_hold_in_the_folder_of_the_code(
     run = seal(Environment.read(), "train", [])
     assert execute(run) == 0
     assert run.folder == study.path / "tiny" / ".." / "elsewhere" / run.identifier
-    assert read_marker(run)[0] == str(run.folder / "source")
+    assert Path(read_marker(run)[0]).samefile(run.folder / "source")
     assert open_run(Environment.read(), run.identifier).has_finished
     assert not (study.path / "mlflow.db").exists()
 

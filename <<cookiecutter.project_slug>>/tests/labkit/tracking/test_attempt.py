@@ -2,6 +2,7 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from labkit.command import UsageError
 from labkit.tracking import attempt as module
 from labkit.tracking.attempt import attempt
 from labkit.tracking.entry_point import entry_point
-from labkit.tracking.run import STATE_TAG, Run
-from labkit.tracking.sender import RUN_LOCK
+from labkit.tracking.run import Run
+from labkit.tracking.state import RUN_LOCK, STATE_TAG
 from tests.project import Project
 
 
@@ -92,8 +93,10 @@ def test_bad_input_that_shows_only_later_is_one_sentence(
     project: Project, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fetch() -> None:
-        assert project.run.info.status == "RUNNING"
+        while project.run.data.tags[STATE_TAG] == "created":
+            time.sleep(0.05)
         assert project.run.data.tags[STATE_TAG] == "running"
+        assert project.run.info.status == "RUNNING"
         raise UsageError("there is no data: fetch it first.")
 
     with attempt(run) as outcome:

@@ -12,9 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from labkit.secret import MASK
+from tests.labkit.tracking.slack import accept, serve
 from tests.project import ROOT, Project
-
-from .slack import accept, serve
 
 STUDY = str(Path(__file__).with_name("talkative_study.py"))
 VARIABLES = {
@@ -114,6 +113,11 @@ def test_no_canary_is_in_any_output(project: Project) -> None:
     assert len(slack.texts) == 2
     assert str(folder / "sender.log") in outputs
     assert str(folder / "logs" / "attempt-1.txt") in outputs
+
+    archive = folder / "source.tar.gz"
+    assert outputs[f"{archive}: tracked.py"].count(MASK.encode()) == len(SHOWN)
+    assert outputs[f"{archive}: untracked.py"].count(MASK.encode()) == len(SHOWN)
+    assert not {f"{archive}: .env", f"{archive}: .envrc.private"} & outputs.keys()
 
     slack_path = slack.url.partition(str(slack.server_port))[2]
     canaries = [b"finch", b"wren", slack_path.encode(), quote(slack.url, safe="").encode()]

@@ -16,9 +16,8 @@ from labkit.tracking import notification
 from labkit.tracking.notification import LOG, Notifier, describe_metrics, escape, mention_user, read_end
 from labkit.tracking.run import Envelope, Run, create_run
 from labkit.tracking.state import State
+from tests.labkit.tracking.slack import Answer, Slack, accept, answer, babble, hang, serve, trickle
 from tests.project import ROOT, Project
-
-from .slack import Answer, Slack, accept, answer, babble, hang, serve, trickle
 
 STUDY = str(Path(__file__).with_name("talkative_study.py"))
 

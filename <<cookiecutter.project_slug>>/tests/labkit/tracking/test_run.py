@@ -10,7 +10,6 @@ from labkit.tracking.run import (
     ENTRY_POINT_TAG,
     LIMIT_OF_BATCH,
     LIMIT_OF_PARAMETER,
-    STATE_TAG,
     Envelope,
     Run,
     create_run,
@@ -19,6 +18,7 @@ from labkit.tracking.run import (
     open_run,
 )
 from labkit.tracking.sender import Sender
+from labkit.tracking.state import STATE_TAG
 from tests.project import Project
 
 

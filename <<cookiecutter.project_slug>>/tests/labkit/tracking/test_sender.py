@@ -9,10 +9,11 @@ import pytest
 from filelock import FileLock
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from labkit.tracking.run import LIMIT_OF_BATCH, STATE_TAG, Run
-from labkit.tracking.sender import METRICS_PER_BATCH, RUN_LOCK, Sender
+from labkit.tracking.lane import LARGEST_BATCH
+from labkit.tracking.run import LIMIT_OF_BATCH, Run
+from labkit.tracking.sender import Sender
 from labkit.tracking.spool import FILE_NAME
-from labkit.tracking.state import State
+from labkit.tracking.state import RUN_LOCK, STATE_TAG, State
 from tests.project import Project
 
 
@@ -23,7 +24,7 @@ def send(run: Run) -> bool:
 
 
 def test_every_metric_arrives_once_and_in_order(project: Project, run: Run) -> None:
-    count = 2 * METRICS_PER_BATCH + 1
+    count = 2 * LARGEST_BATCH + 1
     run.spool.append_metrics(
         ({"train/loss": 1 / (step + 1), "train/rate": float(step)}, step, 1000 + step) for step in range(count)
     )
@@ -44,7 +45,7 @@ def test_metrics_that_are_no_numbers_arrive_as_such(project: Project, run: Run) 
 
 
 def test_more_metrics_of_one_step_than_the_store_takes_at_once_arrive(project: Project, run: Run) -> None:
-    names = [f"test/recall-of-class-{number}" for number in range(METRICS_PER_BATCH + 1)]
+    names = [f"test/recall-of-class-{number}" for number in range(LARGEST_BATCH + 1)]
     run.log_metrics(dict.fromkeys(names, 0.5), step=3)
     run.log_metrics({"test/loss": 0.25}, step=3)
     assert send(run)
@@ -112,13 +113,15 @@ def test_the_store_is_told_how_the_run_ended(
     assert project.run.info.end_time == (12345 if has_ended else None)
 
 
-def test_the_state_of_a_run_that_another_process_continues_is_left_to_that_process(project: Project, run: Run) -> None:
-    run.spool.append({"state": State.INTERRUPTED, "time": 1})
+def test_the_state_of_a_run_that_is_executed_again_is_that_of_the_newer_attempt(project: Project, run: Run) -> None:
+    for state in (State.RUNNING, State.INTERRUPTED, State.RUNNING):
+        run.spool.append({"state": state, "time": 1})
     run.spool.close()
     sender = Sender(run.folder, run.environment)
-    with FileLock(run.folder / RUN_LOCK):
-        assert sender._finish()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  its moment cannot be hit from outside
-    assert project.run.data.tags[STATE_TAG] == State.CREATED
+    assert sender.entries.advance() == 2
+    sender.ends.advance()
+    assert project.run.data.tags[STATE_TAG] == State.RUNNING
+    assert project.run.info.status == "RUNNING"
 
 
 def test_a_line_that_is_still_being_written_is_left_for_later(project: Project, run: Run) -> None:
@@ -128,7 +131,7 @@ def test_a_line_that_is_still_being_written_is_left_for_later(project: Project, 
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"metrics": {"loss": 0.5}, ')
     sender = Sender(run.folder, run.environment)
-    while sender.lanes[0].advance():
+    while sender.entries.advance():
         pass
     assert project.read_metric(run.identifier, "loss") == [(1, 1.0)]
     path.write_bytes(whole + b'{"metrics": {"loss": 0.5}, "step": 2, "time": 0}\n')
@@ -137,7 +140,7 @@ def test_a_line_that_is_still_being_written_is_left_for_later(project: Project, 
 
 
 def test_a_killed_sender_is_followed_by_one_that_goes_on_where_it_ended(project: Project, run: Run) -> None:
-    count = 3 * METRICS_PER_BATCH
+    count = 3 * LARGEST_BATCH
     run.spool.append_metrics(({"loss": float(step % 7)}, step, step) for step in range(count))
     place = run.folder / "spool.metrics"
     with FileLock(run.folder / RUN_LOCK):  # the run goes on, so this sender does not end by itself
@@ -165,7 +168,7 @@ def test_a_killed_sender_is_followed_by_one_that_goes_on_where_it_ended(project:
 
 
 def test_an_unreachable_store_loses_nothing(project: Project, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.tracking.sender.SECONDS_AFTER_THE_END", 0.0)
+    monkeypatch.setattr("labkit.tracking.sender.SECONDS_OF_PATIENCE", 0.0)
     run.log_metrics({"loss": 0.5}, step=1)
     run.spool.append({"state": State.FINISHED, "time": 1})
     database = project.path / "mlflow.db"

@@ -15,7 +15,7 @@ from labkit.training.duration import Duration
 def train(
     run: Run,
     *,
-    duration: Duration = Duration(6, "epochs"),
+    duration: Duration = Duration(30, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
     checkpoint_every: Duration = Duration(3, "steps"),
     workers: int = 2,

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.command import UsageError
 from labkit.data.archive import open_archive
-from labkit.data.member import ArchiveError
-from labkit.data.s3_reader import S3Reader
+from labkit.data.record import record_path
 from labkit.data.storage import Storage
-from labkit.data.storage.error import ChangedError, NotFoundError
+from labkit.data.storage.error import ChangedError
 from tests.labkit.data.service import Bucket
 
 FILES = {f"folder/{number:03d}": bytes([number]) * (100 * number) for number in range(50)}
@@ -39,31 +37,33 @@ def pack(kind: str, files: dict[str, bytes]) -> bytes:
 @pytest.mark.parametrize("kind", ["tar", "stored", "deflated"])
 def test_an_archive_is_read_by_ranges(storage: Storage, bucket: Bucket, tmp_path: Path, kind: str) -> None:
     uri = bucket.put("data", pack(kind, FILES))
-    archive = open_archive(S3Reader(storage, uri), cache=tmp_path)
+    archive = open_archive(storage.open_ranges(uri), cache=tmp_path)
     assert dict(archive) == FILES
     with archive.open("folder/049") as file:
         assert file.seek(-3, io.SEEK_END) == 4897
         assert file.read() == bytes([49] * 3)
-    assert dict(pickle.loads(pickle.dumps(archive))) == FILES  # noqa: S301
+    with pickle.loads(pickle.dumps(archive)) as copy:  # noqa: S301
+        assert dict(copy) == FILES
 
 
 def test_an_archive_that_is_replaced_is_an_error_and_then_another(
     storage: Storage, bucket: Bucket, tmp_path: Path
 ) -> None:
     uri = bucket.put("data", pack("tar", {"a": b"old"}))
-    archive = open_archive(S3Reader(storage, uri), cache=tmp_path)
+    archive = open_archive(storage.open_ranges(uri), cache=tmp_path)
     pickled = pickle.dumps(archive)
     bucket.put("data", pack("tar", {"a": b"new"}))
     with pytest.raises(ChangedError):
         archive.read("a")
-    with pytest.raises(ArchiveError, match="has changed since it was opened"):
-        pickle.loads(pickled)  # noqa: S301
-    assert open_archive(S3Reader(storage, uri), cache=tmp_path).read("a") == b"new"
+    with pickle.loads(pickled) as copy, pytest.raises(ChangedError):  # noqa: S301
+        copy.read("a")
+    assert open_archive(storage.open_ranges(uri), cache=tmp_path).read("a") == b"new"
 
 
-def test_what_is_missing_or_local_is_named(storage: Storage, bucket: Bucket, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
-        S3Reader(storage, bucket.uri("absent"))
-    (tmp_path / "data.tar").write_bytes(b"")
-    with pytest.raises(UsageError, match="is not in S3: open it by its path"):
-        S3Reader(storage, str(tmp_path / "data.tar"))
+def test_an_archive_on_the_disk_is_opened_alike(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "data.tar").write_bytes(pack("tar", FILES))
+    archive = open_archive(storage.open_ranges(tmp_path / "data.tar"))
+    assert dict(archive) == FILES
+    with pickle.loads(pickle.dumps(archive)) as copy:  # noqa: S301
+        assert dict(copy) == FILES
+    assert record_path(tmp_path / "data.tar", "index").exists()
