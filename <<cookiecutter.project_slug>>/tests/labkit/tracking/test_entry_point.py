@@ -9,6 +9,7 @@ import pytest
 from labkit.tracking.entry_point import EntryPoint, entry_point
 from labkit.tracking.parameter import Plain
 from labkit.tracking.run import Envelope, Run, create_run
+from labkit.tracking.state import State
 from labkit.training.duration import Duration
 from tests.project import Project
 
@@ -175,7 +176,8 @@ def test_a_run_that_has_finished_is_not_continued(
     project: Project, train: EntryPoint[...], received: Received, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = create(project)
-    project.store.set_terminated(run.identifier, "FINISHED")
+    run.spool.append({"state": State.FINISHED, "time": 1})
+    run.spool.close()
     assert train.main(["--run-id", run.identifier]) == 2
     assert capsys.readouterr().err == (
         f"train: the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again, and "
