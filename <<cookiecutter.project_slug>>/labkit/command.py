@@ -22,6 +22,8 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 75
 """Interrupted, with a checkpoint: run me again (``EX_TEMPFAIL``)."""
+EXIT_KILLED: Final = 130
+"""Ended by the user's Ctrl-C, as shells have it."""
 
 NOT_GIVEN: Final = object()
 NEGATIVE_NUMBER_WITH_EXPONENT: Final = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -62,6 +64,8 @@ class Command(Generic[P, R]):
             result: object = functools.partial(self.function, *call.args, **call.kwargs)()
         except (UsageError, UnavailableError) as error:
             return report_error(program_name(self.function), error)
+        except KeyboardInterrupt:
+            return EXIT_KILLED
         return result if isinstance(result, int) else EXIT_DONE
 
 

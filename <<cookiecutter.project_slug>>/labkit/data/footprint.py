@@ -25,7 +25,7 @@ from labkit.data.digest import File, hash_files
 from labkit.data.file_hash import Digest
 from labkit.data.folder import walk_runs
 from labkit.data.progress import Progress, show_nothing, show_progress
-from labkit.data.record import record_paths, write_atomically
+from labkit.data.record import explained_when_unwritable, record_paths, write_atomically
 from labkit.environment import Environment
 
 RECORD_NAME: Final = "footprint"
@@ -234,7 +234,8 @@ def data_verify(path: Path, *, deep: bool = False, record: bool = False, expect:
     count = 0
     with show_progress(f"Verifying {path}") as progress:
         if record:
-            footprint = record_footprint(path, cache=cache, progress=progress)
+            with explained_when_unwritable(path):
+                footprint = record_footprint(path, cache=cache, progress=progress)
         elif footprint is None and expect is not None:
             footprint = measure_footprint(path, progress)
         else:

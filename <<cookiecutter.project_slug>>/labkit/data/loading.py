@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from labkit.command import UsageError
 from labkit.data.sampling import Batch, ResumableBatchSampler
 from labkit.seed import derive_seed
 
@@ -43,7 +44,12 @@ class Loader(DataLoader[Any]):
         :param transform: Applied to each sample, with the sample's own random numbers of the epoch.
         :param drop_last: Whether a last batch that is smaller is left out.
         :param collate: Makes a batch of samples.
+        :raises UsageError: If a batch has no sample, or there are fewer workers than none.
         """
+        if batch_size < 1:
+            raise UsageError(f"a batch of {batch_size} samples cannot be: it has at least 1.")
+        if workers < 0:
+            raise UsageError(f"{workers} workers cannot be: give 0 to load in the process itself, or more.")
         if not isinstance(dataset, Sized):
             raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
         self.order = ResumableBatchSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)

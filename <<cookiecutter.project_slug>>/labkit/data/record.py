@@ -12,6 +12,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from labkit.command import UsageError
+
 RECORD_FOLDER: Final = ".labkit"
 
 
@@ -68,6 +70,21 @@ def write_atomically(path: Path) -> Generator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def explained_when_unwritable(path: Path) -> Generator[None]:
+    """Say in one sentence that something cannot be written.
+
+    :param path: What is written.
+    :return: A context to write it in.
+    :raises UsageError: If it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or "an unknown error"
+        raise UsageError(f"What belongs to {path} cannot be written ({reason}): make room for it.") from error
 
 
 def write_record(data: Path, name: str, content: bytes, cache: Path | None = None) -> Path:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from labkit.command import UsageError, command
 from labkit.data.footprint import identify_data
 from labkit.data.progress import show_progress
-from labkit.data.record import record_path, write_atomically
+from labkit.data.record import explained_when_unwritable, record_path, write_atomically
 from labkit.data.sample import parse_times, read_samples
 from labkit.environment import Environment
 from labkit.seed import derive_seed
@@ -204,7 +204,7 @@ def write_split(split: Split, path: Path) -> None:
         if path.read_bytes() == content:
             return
         raise UsageError(f"There is another split at {path}: delete it, or choose another path with --output.")
-    with write_atomically(path) as file:
+    with explained_when_unwritable(path), write_atomically(path) as file:
         file.write(content)
 
 

@@ -25,7 +25,7 @@ from labkit.data.archive import open_archive
 from labkit.data.footprint import identify_data
 from labkit.data.image import SUFFIXES, class_of, is_image, load_images
 from labkit.data.progress import Progress, show_progress
-from labkit.data.record import record_paths, write_record
+from labkit.data.record import explained_when_unwritable, record_paths, write_record
 from labkit.environment import Environment
 
 if TYPE_CHECKING:
@@ -368,7 +368,8 @@ def data_analyze(path: Path, *, mode: str | None = None) -> int:
         with show_progress(f"Measuring {path}") as progress:
             statistics = dataclasses.replace(_measure_data(path, mode, cache, progress), mode=mode)
         record = {"footprint": footprint.root, "statistics": statistics.to_json()}
-        write_record(path, RECORD_NAME, json.dumps(record, indent=2).encode(), cache)
+        with explained_when_unwritable(path):
+            write_record(path, RECORD_NAME, json.dumps(record, indent=2).encode(), cache)
     print("\n".join(_lines(path, statistics)))
     return 0
 

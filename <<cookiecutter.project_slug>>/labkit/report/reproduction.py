@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError, command
 from labkit.environment import Environment
 from labkit.launch.local import execute, split, unpack
+from labkit.tracking.contact import asks_the_store
 from labkit.tracking.provenance import FILE_NAME as SURROUNDINGS
 from labkit.tracking.provenance import (
     OTHER_SOURCE_TAG,
@@ -139,18 +140,7 @@ def read_history(run: Run) -> History:
     :param run: A run that has finished.
     :return: Its metrics, from the store and, where that has not heard all yet, from this machine.
     """
-    store = connect(run.environment)
-    entry = store.get_run(run.identifier)
-    end = entry.info.end_time or math.inf
-    history: History = {}
-    for name in entry.data.metrics:
-        values = {
-            metric.step: metric.value
-            for metric in store.get_metric_history(run.identifier, name)
-            if metric.timestamp <= end
-        }
-        if values:
-            history[name] = values
+    history = _ask_for_history(run.environment, run.identifier)
     spool = run.folder / SPOOL
     records = [record for _, record in read_records(spool)] if spool.exists() else []
     while records and "state" not in records[-1]:
@@ -161,9 +151,27 @@ def read_history(run: Run) -> History:
     return history
 
 
+@asks_the_store
+def _ask_for_history(environment: Environment, identifier: str) -> History:
+    store = connect(environment)
+    entry = store.get_run(identifier)
+    end = entry.info.end_time or math.inf
+    history: History = {}
+    for name in entry.data.metrics:
+        metrics = store.get_metric_history(identifier, name)
+        if values := {metric.step: metric.value for metric in metrics if metric.timestamp <= end}:
+            history[name] = values
+    return history
+
+
+@asks_the_store
+def _ask_for_tags(environment: Environment, identifier: str) -> Mapping[str, str]:
+    return connect(environment).get_run(identifier).data.tags
+
+
 def _open_reproduction(old: Run, identifier: str) -> Run:
     new = open_run(old.environment, identifier)
-    if _read_tags(new).get(REPRODUCES_TAG) != old.identifier:
+    if _ask_for_tags(new.environment, new.identifier).get(REPRODUCES_TAG) != old.identifier:
         raise UsageError(f"the run {identifier} is no reproduction of {old.identifier}: leave out --reproduction.")
     return new
 
@@ -187,10 +195,6 @@ def _create_reproduction(old: Run) -> Run:
             tags={**Provenance(source=source, surroundings=surroundings).tags, REPRODUCES_TAG: old.identifier},
             files=files,
         )
-
-
-def _read_tags(run: Run) -> Mapping[str, str]:
-    return connect(run.environment).get_run(run.identifier).data.tags
 
 
 def _report(old: Run, new: Run) -> bool:
@@ -246,7 +250,7 @@ def _find_checkpoint(run: Run, name: str) -> Path | None:
 
 def _report_causes(old: Run, new: Run, console: "Console") -> None:
     """Print what, beside the code, was not the same for both runs."""
-    if OTHER_SOURCE_TAG in _read_tags(old):
+    if OTHER_SOURCE_TAG in _ask_for_tags(old.environment, old.identifier):
         print(f"The run {old.identifier} went on with other code than it was sealed with, and than was executed now.")
     differences = compare_surroundings(_read_surroundings(old), _read_surroundings(new))
     if not differences:

@@ -14,7 +14,15 @@ from typing import Final, TextIO
 
 from filelock import FileLock, Timeout
 
-from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UnavailableError, UsageError
+from labkit.command import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_KILLED,
+    EXIT_USAGE,
+    UnavailableError,
+    UsageError,
+)
 from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.notification import Notifier
@@ -22,8 +30,6 @@ from labkit.tracking.run import Run, now
 from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
 from labkit.tracking.state import RUN_LOCK, State
 
-EXIT_KILLED: Final = 130
-"""Ended by the user's Ctrl-C, as shells have it."""
 SECONDS_TO_WAIT_FOR_THE_RUN: Final = 15.0
 """The sender of an attempt before may hold the run for a moment, to say how that one ended."""
 SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 900.0

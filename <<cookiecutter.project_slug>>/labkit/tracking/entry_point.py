@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec
 
-from labkit.command import UnavailableError, UsageError, parse, program_name, report_error
+from labkit.command import EXIT_KILLED, UnavailableError, UsageError, parse, program_name, report_error
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
@@ -103,6 +103,8 @@ class EntryPoint(Generic[P]):
                 functools.partial(self.function, run, **arguments)()
         except (UsageError, UnavailableError) as error:
             return report_error(program, error)
+        except KeyboardInterrupt:  # before there was a run
+            return EXIT_KILLED
         if run.is_led_here:
             _print_summary(run)
         return outcome.exit_code

@@ -77,7 +77,6 @@ def capture(
     :param command_line: The words with which the run was asked for.
     :param secrets: What must not be in the files, beside what the environment knows as secret.
     :return: What the files hold, in short.
-    :raises UsageError: If a file under version control holds a secret.
     """
     masker = Masker([*environment.secrets(), *secrets])
     with _GpuQuery() as query:

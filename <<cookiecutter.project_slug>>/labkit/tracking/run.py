@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 ENVELOPE: Final = "envelope.json"
 ENTRY_POINT_TAG: Final = "labkit.entry_point"
+UNUSABLE_IN_A_PATH: Final = "'?#%"
+"""MLflow writes the working directory into SQL as it is, and the rest ends the path in an address."""
 LIMIT_OF_PARAMETER: Final = 6000
 """Characters of a parameter's text that MLflow keeps; the envelope holds all of it."""
 LIMIT_OF_BATCH: Final = 100
@@ -318,7 +320,9 @@ def find_or_create_experiment(environment: Environment, name: str) -> str:
         return experiment.experiment_id
     # A server knows where its artifacts go; those of a local store go into the project, wherever the command was given.
     local = environment.mlflow_tracking_uri.startswith("sqlite:")
-    location = (environment.project_path / "mlruns" / name).as_uri() if local else None
+    # A name may hold anything, also what leads out of a folder.
+    folder = name.replace("/", "_") if name.strip(".") else "_"
+    location = (environment.project_path / "mlruns" / folder).as_uri() if local else None
     try:
         return store.create_experiment(name, artifact_location=location)
     except MlflowException as error:
@@ -332,14 +336,25 @@ def find_or_create_experiment(environment: Environment, name: str) -> str:
 
 @functools.cache
 def connect(environment: Environment) -> "MlflowClient":
-    """Return a client of the tracking store that the environment names."""
+    """Return a client of the tracking store that the environment names.
+
+    :raises UsageError: If MLflow could not work in the folder.
+    """
+    uri = environment.mlflow_tracking_uri
+    if uri.startswith("sqlite:") and (
+        wrong := sorted(set(f"{environment.project_path}{Path.cwd()}") & set(UNUSABLE_IN_A_PATH))
+    ):
+        raise UsageError(
+            f"MLflow can keep no store in the folder {environment.project_path}, because of the {wrong[0]} in its path: "
+            "give the folder a name of letters, digits, spaces, '-' and '_'."
+        )
     for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    return MlflowClient(environment.mlflow_tracking_uri)
+    return MlflowClient(uri)
 
 
 def now() -> int:

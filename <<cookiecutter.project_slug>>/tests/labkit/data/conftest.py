@@ -73,12 +73,17 @@ def environment(s3_server: S3Server, tmp_path: Path) -> Environment:
 
 
 @pytest.fixture
-def bucket(environment: Environment) -> Bucket:
-    """An empty bucket."""
+def bucket(environment: Environment) -> Iterator[Bucket]:
+    """An empty bucket, which is gone after the test."""
     client = make_client(environment)
     name = f"labkit-{secrets.token_hex(6)}"
     client.create_bucket(Bucket=name)
-    return Bucket(name, client)
+    bucket = Bucket(name, client)
+    yield bucket
+    while keys := bucket.list_keys():
+        client.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in keys]})
+    client.delete_bucket(Bucket=name)
+    client.close()
 
 
 @pytest.fixture

@@ -533,6 +533,7 @@ def read_all(archive: Archive, seed: int) -> int:
     return sum(zlib.crc32(archive.read(name)) for name in names)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 class TestManyReaders:
     """One opened archive, used by whatever PyTorch, Slurm or a user starts."""
 

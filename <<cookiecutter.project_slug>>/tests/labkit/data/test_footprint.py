@@ -365,6 +365,27 @@ class TestCommand:
             assert data_verify.main(arguments) == 2
         assert "Traceback" not in capsys.readouterr().err
 
+    def test_says_where_nothing_can_be_written(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (data / ".labkit").write_bytes(b"no folder can be made here")
+        assert data_verify.main([str(data), "--record"]) == 2
+        assert "cannot be written (" in capsys.readouterr().err
+
+    def test_a_full_disk_leaves_the_former_record(self, tmp_path: Path) -> None:
+        data = write(tmp_path / "data", {"a": b"1"})
+        expected = record_footprint(data)
+        write(data, {f"{number}": b"" for number in range(500)})
+        code = (
+            "import resource, signal, sys; from labkit.data.footprint import data_verify\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+            f"sys.exit(data_verify.main([{str(data)!r}, '--record']))"
+        )
+        result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+        assert result.returncode == 2
+        assert b"cannot be written (File too large)" in result.stderr
+        assert read_footprint(data) == expected
+        assert [path.name for path in (data / ".labkit").iterdir()] == ["footprint"]
+
     def test_explains_itself_with_an_example(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="0"):
             data_verify.main(["--help"])

@@ -368,6 +368,13 @@ class TestCommand:
         assert len(error.splitlines()) == 1
         assert re.search(message, error)
 
+    def test_exits_with_two_where_nothing_can_be_written(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder.parent / "file").write_bytes(b"")
+        assert data_split.main([str(folder), "--output", str(folder.parent / "file" / "split.json")]) == 2
+        assert "cannot be written (" in capsys.readouterr().err
+
     def test_exits_with_two_on_bad_tables(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for content, message in (
             ("", "unreadable"),

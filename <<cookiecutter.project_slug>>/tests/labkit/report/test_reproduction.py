@@ -222,6 +222,21 @@ def test_a_run_that_went_on_with_other_code_is_named(study: Project, capsys: pyt
     assert f"The run {old.identifier} went on with other code than it was sealed with" in capsys.readouterr().out
 
 
+def test_a_store_that_is_gone_when_it_is_needed_is_named(
+    study: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = pretend_finished_run(study, metrics={"train/loss": 5.0})
+    new = pretend_finished_run(study, metrics={"train/loss": 5.0}, reproduces=old)
+
+    def lose_the_store(*_: object) -> None:
+        (study.path / "mlflow.db").write_bytes(b"no database")
+
+    monkeypatch.setattr("labkit.report.reproduction._open_reproduction", lambda *_: lose_the_store() or new)
+    new.has_finished = True
+    assert reproduce_run.main([old.identifier, "--reproduction", new.identifier]) == 1
+    assert capsys.readouterr().err.startswith("reproduce-run: the tracking store sqlite:///")
+
+
 def test_runs_without_a_number_show_nothing(study: Project, capsys: pytest.CaptureFixture[str]) -> None:
     old = pretend_finished_run(study, metrics={})
     new = pretend_finished_run(study, metrics={}, reproduces=old)

@@ -9,7 +9,6 @@ import pytest
 from labkit.tracking.entry_point import EntryPoint, entry_point
 from labkit.tracking.parameter import Plain
 from labkit.tracking.run import Envelope, Run, create_run
-from labkit.tracking.state import State
 from labkit.training.duration import Duration
 from tests.project import Project
 
@@ -54,7 +53,7 @@ def train(received: Received) -> EntryPoint[...]:
         :param colour: Which colour.
         :param brush: Which brush.
         :param sizes: Which sizes.
-        :param text: What is written; "dried up" cannot be written at the first attempt.
+        :param text: What is written.
         :param path: Where.
         :param duration: How long.
         """
@@ -71,13 +70,24 @@ def train(received: Received) -> EntryPoint[...]:
         }
         received.append((run.seed, arguments))
         run.log_metrics({"train/loss": 0.5}, step=len(received))
-        if text == "dried up" and len(received) == 1:
-            raise RuntimeError(text)
 
     return train
 
 
-def create(project: Project, entry_point: str = "train") -> Run:
+DEFAULTS: dict[str, object] = {
+    "learning_rate": 0.1,
+    "layers": 2,
+    "glossy": True,
+    "colour": Colour.RED,
+    "brush": "flat",
+    "sizes": [1, 2],
+    "text": "",
+    "path": None,
+    "duration": Duration(10, "epochs"),
+}
+
+
+def create(project: Project, entry_point: str = "train", **others: Plain) -> Run:
     """Make a run of the entry point above, that has not been executed."""
     arguments: dict[str, Plain] = {
         "learning_rate": 0.1,
@@ -89,6 +99,7 @@ def create(project: Project, entry_point: str = "train") -> Run:
         "text": "",
         "path": None,
         "duration": "10 epochs",
+        **others,
     }
     envelope = Envelope(entry_point=entry_point, arguments=arguments, seed=7)
     return create_run(project.environment, envelope, experiment_name="tests")
@@ -145,45 +156,36 @@ def test_what_is_recorded_is_exactly_what_the_function_received(
     assert run.data.tags["mlflow.note.content"] == "why"
 
 
-def test_a_run_is_continued_with_its_own_arguments_and_seed(
+def test_without_options_the_defaults_and_a_seed_of_chance_are_recorded(
     project: Project, train: EntryPoint[...], received: Received, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train.main(["--text", "dried up", "--sizes"]) == 1
-    run_id = project.run.info.run_id
-    assert train.main(["--run-id", run_id, "--layers", "2"]) == 0
-    assert received[0] == received[1]
-    seed, arguments = received[0]
-    assert arguments == {
-        "learning_rate": 0.1,
-        "layers": 2,
-        "glossy": True,
-        "colour": Colour.RED,
-        "brush": "flat",
-        "sizes": [],
-        "text": "dried up",
-        "path": None,
-        "duration": Duration(10, "epochs"),
-    }
-    assert project.run.data.params["seed"] == str(seed)
-    assert project.run.data.params["path"] == "None"
-    assert project.run.info.status == "FINISHED"
-    assert project.read_metric(run_id, "train/loss") == [(1, 0.5), (2, 0.5)]
-    assert project.store.get_experiment(project.run.info.experiment_id).name == "tests"
-    assert f"run         {run_id} ({project.run.info.run_name}, experiment tests)\n" in capsys.readouterr().out
+    assert train.main([]) == 0
+    run = project.run
+    ((seed, arguments),) = received
+    assert arguments == DEFAULTS
+    assert run.data.params["seed"] == str(seed)
+    assert run.data.params["path"] == "None"
+    assert run.info.status == "FINISHED"
+    assert project.store.get_experiment(run.info.experiment_id).name == "tests"
+    assert f"run         {run.info.run_id} ({run.info.run_name}, experiment tests)\n" in capsys.readouterr().out
 
-
-def test_a_run_that_has_finished_is_not_continued(
-    project: Project, train: EntryPoint[...], received: Received, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = create(project)
-    run.spool.append({"state": State.FINISHED, "time": 1})
-    run.spool.close()
-    assert train.main(["--run-id", run.identifier]) == 2
+    assert train.main(["--run-id", run.info.run_id]) == 2
     assert capsys.readouterr().err == (
-        f"train: the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again, and "
+        f"train: the run {run.info.run_id} has finished: `reproduce-run {run.info.run_id}` does the same again, and "
         "`train` without --run-id something new.\n"
     )
-    assert received == []
+    assert len(received) == 1
+
+
+def test_a_run_goes_on_with_its_own_arguments_and_seed(
+    project: Project, train: EntryPoint[...], received: Received
+) -> None:
+    run = create(project, text="--layers=3", sizes=[], path="a b")
+    assert train.main(["--run-id", run.identifier, "--layers", "2"]) == 0
+    assert received == [(7, {**DEFAULTS, "text": "--layers=3", "sizes": [], "path": Path("a b")})]
+    assert project.run.info.run_id == run.identifier
+    assert project.run.info.status == "FINISHED"
+    assert project.read_metric(run.identifier, "train/loss") == [(1, 0.5)]
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296"])

@@ -12,6 +12,7 @@ from labkit.tracking.run import (
     LIMIT_OF_PARAMETER,
     Envelope,
     Run,
+    connect,
     create_run,
     find_newest_run,
     find_or_create_experiment,
@@ -165,3 +166,17 @@ def test_a_run_that_mlflow_made_is_taken_over(project: Project) -> None:
     assert project.run.data.params == {"learning_rate": "0.10", "width": "8", "seed": "3"}
     assert project.run.info.run_name == "a name"
     assert open_run(project.environment, run.identifier).arguments == {"learning_rate": 0.1, "width": 8}
+
+
+@pytest.mark.parametrize("name", ["../[/x]", "/tmp/x", "..", "a/b"])
+def test_the_name_of_an_experiment_leads_nowhere(project: Project, name: str) -> None:
+    run = create_run(project.environment, Envelope(entry_point="train", arguments={}, seed=1), experiment_name=name)
+    (folder,) = (project.path / "mlruns").iterdir()
+    assert [path.name for path in folder.iterdir()] == [run.identifier]
+    assert project.store.get_experiment_by_name(name) is not None
+
+
+def test_a_folder_that_mlflow_cannot_work_in_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "Ada's"
+    with pytest.raises(UsageError, match=r"MLflow can keep no store in the folder .*, because of the ' in its path"):
+        connect(Environment.read({}, folder))
