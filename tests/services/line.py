@@ -9,6 +9,9 @@ from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+LENGTHS = {"Connection", "Content-Length", "Transfer-Encoding"}
+"""Headers that each of two lines has of its own."""
+
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
@@ -22,13 +25,16 @@ class Fault(Enum):
     """Nobody answers."""
     CUT = auto()
     """The server has done what it was asked to, but its answer never arrives."""
+    DELAY = auto()
+    """The same, and the connection stays open."""
 
 
 class Line(ThreadingHTTPServer):
     """Passes requests on to a server, if nothing happens to them.
 
     :ivar fault: What happens to requests whose path begins with ``affected``, from now on.
-    :ivar passed: How many requests of each path have reached the server.
+    :ivar seconds_of_delay: How much longer a request takes to which nothing happens.
+    :ivar faults: To how many requests something has happened.
     """
 
     daemon_threads = True
@@ -69,9 +75,11 @@ class Line(ThreadingHTTPServer):
     def choose_fault(self, path: str) -> Fault:
         if self.fault is Fault.NONE or not path.startswith(self.affected):
             return Fault.NONE
+        return self.fault
+
+    def count_fault(self) -> None:
         with self._lock:
             self.faults += 1
-        return self.fault
 
     def be_silent(self) -> None:
         self._mended.wait()
@@ -88,22 +96,35 @@ class Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._read_body()
         self.close_connection = True
-        match self.server.choose_fault(self.path):
-            case Fault.NONE:
-                time.sleep(self.server.seconds_of_delay)
-                self._answer(*self._pass_on(body))
-            case Fault.ERROR:
-                self._answer(500, [("Content-Type", "text/html")], b"<h1>Internal Server Error</h1>")
-            case Fault.SILENCE:
-                self.server.be_silent()
-            case Fault.CUT:
-                self._pass_on(body)
+        fault = self.server.choose_fault(self.path)
+        if fault is Fault.NONE:
+            time.sleep(self.server.seconds_of_delay)
+            self._answer(*self._pass_on(body))
+            return
+        if fault in {Fault.CUT, Fault.DELAY}:
+            self._pass_on(body)
+        self.server.count_fault()
+        if fault is Fault.ERROR:
+            self._answer(500, [("Content-Type", "text/html")], b"<h1>Internal Server Error</h1>")
+        elif fault in {Fault.SILENCE, Fault.DELAY}:
+            self.server.be_silent()
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _pass_on(self, body: bytes) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.target, timeout=60)
-        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+        headers = {name: value for name, value in self.headers.items() if name not in LENGTHS}
+        headers["Content-Length"] = str(len(body))
         with contextlib.closing(connection):
             try:
                 connection.request(self.command, self.path, body, headers)
@@ -115,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers:
-            if name.lower() not in {"connection", "content-length", "transfer-encoding"}:
+            if name.title() not in LENGTHS:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from labkit.command import UnavailableError, report_error
 from labkit.environment import Environment
 from labkit.tracking.attempt import attempt
 from labkit.tracking.run import Envelope, create_run, open_run
@@ -40,4 +41,8 @@ def main(steps: int, seconds_per_step: float, run_id: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]))
+    try:
+        code = main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:])
+    except UnavailableError as error:
+        code = report_error("record", error)
+    sys.exit(code)

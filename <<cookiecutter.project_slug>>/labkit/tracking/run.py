@@ -345,11 +345,14 @@ def connect(environment: Environment) -> "MlflowClient":
         wrong := sorted(set(f"{environment.project_path}{Path.cwd()}") & set(UNUSABLE_IN_A_PATH))
     ):
         raise UsageError(
-            f"MLflow can keep no store in the folder {environment.project_path}, because of the {wrong[0]} in its path: "
-            "give the folder a name of letters, digits, spaces, '-' and '_'."
+            f"MLflow can keep no store in {environment.project_path}, because of the {wrong[0]} in its path. "
+            "Give the folder a name of letters, digits, spaces, '-' and '_'."
         )
-    for chatter in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    for chatter in ("alembic", "mlflow.tracking"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
+    # What fails is printed on a page by these, and then raised.
+    for chatter in ("mlflow.store.db.utils", "urllib3"):
+        logging.getLogger(chatter).setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
     from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 

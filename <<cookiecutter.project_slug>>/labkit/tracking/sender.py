@@ -128,10 +128,12 @@ class Sender:
         def is_settled(carrier: Carrier) -> bool:
             return carrier.is_done_since(ended_at) or carrier.is_hopeless_since(ended_at, SECONDS_OF_PATIENCE)
 
-        if not all(is_settled(carrier) for carrier in self._carriers):
+        entries = self._carriers[0]
+        if is_settled(entries) and not entries.is_done_since(ended_at):
+            # The store is away. That files have their own, which is not, is the exception.
+            return time.monotonic() - ended_at > SECONDS_FOR_A_REQUEST or all(map(is_settled, self._carriers))
+        if not all(map(is_settled, self._carriers)):
             return False
-        if not self._carriers[0].is_done_since(ended_at):
-            return True
         # How the run ended comes last, so that whoever waits for it finds the rest there.
         self._last_carrier.gate.set()
         return is_settled(self._last_carrier)

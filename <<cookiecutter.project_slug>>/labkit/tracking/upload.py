@@ -62,7 +62,7 @@ class GrowingFiles:
         :return: Their paths.
         """
         found = [path for pattern in patterns for path in sorted(self._folder.glob(pattern))]
-        return [path for path in found if path.stat().st_size != self._sizes.get(self._name(path))]
+        return [path for path in found if path.stat().st_size != self._sizes.get(self._name(path), 0)]
 
     def advance(self, *patterns: str, is_last: bool) -> int:
         """Upload what has grown, if it is time.

@@ -178,5 +178,5 @@ def test_the_name_of_an_experiment_leads_nowhere(project: Project, name: str) ->
 
 def test_a_folder_that_mlflow_cannot_work_in_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "Ada's"
-    with pytest.raises(UsageError, match=r"MLflow can keep no store in the folder .*, because of the ' in its path"):
+    with pytest.raises(UsageError, match=r"MLflow can keep no store in .*, because of the ' in its path"):
         connect(Environment.read({}, folder))
