@@ -56,13 +56,13 @@ class GrowingFiles:
         self._time_of_next = time.monotonic() + SECONDS_BETWEEN_UPLOADS
 
     def find_changed(self, *patterns: str) -> list[Path]:
-        """Find the files that have grown since they were uploaded.
+        """Find the files that have grown since they were uploaded, or never were.
 
         :param patterns: What their paths in the run's folder look like.
         :return: Their paths.
         """
         found = [path for pattern in patterns for path in sorted(self._folder.glob(pattern))]
-        return [path for path in found if path.stat().st_size != self._sizes.get(self._name(path), 0)]
+        return [path for path in found if path.stat().st_size != self._sizes.get(self._name(path))]
 
     def advance(self, *patterns: str, is_last: bool) -> int:
         """Upload what has grown, if it is time.

@@ -63,7 +63,8 @@ def test_what_cannot_be_sent_is_said(
     database.mkdir()  # so that no new database takes its place
     assert sync_runs.main([]) == 1
     output = capsys.readouterr()
-    assert output.out == f"{run.identifier}  0 metrics and tags and 0 files were sent\n"
+    # Files may get there: their store is another one, and its place is known.
+    assert output.out.startswith(f"{run.identifier}  0 metrics and tags and ")
     assert f"{run.identifier}  metrics are left: " in output.err
     assert "Of 1 of 1 runs something is left: " in output.err
 
