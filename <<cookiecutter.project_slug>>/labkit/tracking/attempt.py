@@ -19,9 +19,9 @@ from labkit.command import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_KILLED,
-    EXIT_USAGE,
     UnavailableError,
     UsageError,
+    report_error,
 )
 from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
@@ -70,9 +70,9 @@ def attempt(run: Run) -> Generator[Outcome]:
                     f"\n{state.capitalize()}. To go on: {run.envelope.entry_point} --run-id {run.identifier}",
                     file=sys.stderr,
                 )
-            except UsageError as error:
-                state, outcome.exit_code, reason = State.FAILED, EXIT_USAGE, str(error)
-                print(f"{run.envelope.entry_point}: {error}", file=sys.stderr)
+            except (UsageError, UnavailableError) as error:
+                state, reason = State.FAILED, str(error)
+                outcome.exit_code = report_error(run.envelope.entry_point, error)
             except BaseException as error:
                 state, outcome.exit_code = State.FAILED, EXIT_FAILED
                 reason = "".join(traceback.format_exception_only(error)).strip()
@@ -101,7 +101,7 @@ def assistance(run: Run) -> Generator[Outcome]:
         try:
             with contextlib.suppress(Interruption), run.signals.installed():
                 yield outcome
-        except UsageError:
+        except (UsageError, UnavailableError):
             raise
         except Exception:
             outcome.exit_code = EXIT_FAILED
