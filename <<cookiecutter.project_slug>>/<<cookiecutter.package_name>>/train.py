@@ -1,8 +1,9 @@
 """Train a classifier: `train --help`."""
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from labkit.command import Limits
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
 from labkit.training.duration import Duration
@@ -16,12 +17,12 @@ def train(
     run: Run,
     *,
     architecture: Literal["mlp", "cnn"] = "cnn",
-    learning_rate: float = 0.01,
-    batch_size: int = 64,
+    learning_rate: Annotated[float, Limits(above=0)] = 0.01,
+    batch_size: Annotated[int, Limits(least=1)] = 64,
     duration: Duration = Duration(15, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
     checkpoint_every: Duration = Duration(1, "minutes"),
-    workers: int = 0,
+    workers: Annotated[int, Limits(least=0)] = 0,
     run_id_pretrained: str | None = None,
     checkpoint_pretrained: Literal["best", "last"] = "best",
     may_be_missing: tuple[str, ...] = (),

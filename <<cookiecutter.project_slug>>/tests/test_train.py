@@ -73,6 +73,23 @@ def test_a_run_can_begin_with_the_weights_of_another_one(project: Project, capsy
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "limits"),
+    [
+        (["--learning-rate", "nan"], "--learning-rate is nan: it takes a number above 0."),
+        (["--learning-rate", "-0.1"], "--learning-rate is -0.1: it takes a number above 0."),
+        (["--batch-size", "0"], "--batch-size is 0: it takes a number from 1."),
+        (["--workers", "-1"], "--workers is -1: it takes a number from 0."),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_there_is_a_run(
+    project: Project, words: list[str], limits: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(words) == 2
+    assert capsys.readouterr().err == f"train: {limits}\n"
+    assert project.runs == []
+
+
 def test_the_schedule_rises_to_the_learning_rate_and_falls() -> None:
     task = make_task("mlp", learning_rate=0.5)
     task.steps = 10

@@ -66,10 +66,7 @@ def attempt(run: Run) -> Generator[Outcome]:
             except Interruption as interruption:
                 state = interruption.state
                 outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
-                print(
-                    f"\n{state.capitalize()}. To go on: {run.envelope.entry_point} --run-id {run.identifier}",
-                    file=sys.stderr,
-                )
+                print(f"\n{state.capitalize()}. To go on: {run.command_to_go_on}", file=sys.stderr)
             except (UsageError, UnavailableError) as error:
                 state, reason = State.FAILED, str(error)
                 outcome.exit_code = report_error(run.envelope.entry_point, error)
@@ -145,7 +142,7 @@ def _close_spool(run: Run) -> None:
     except OSError as error:
         raise UnavailableError(
             f"the last records of run {run.identifier} are lost, since {run.spool.path} could not be written "
-            f"({error.strerror}): make room, and continue the run with --run-id {run.identifier}."
+            f"({error.strerror}): make room, and go on: {run.command_to_go_on}"
         ) from error
 
 

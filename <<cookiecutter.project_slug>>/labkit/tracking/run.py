@@ -24,7 +24,7 @@ from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.contact import asks_the_store, describe
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
-from labkit.tracking.source import ARCHIVE, Source
+from labkit.tracking.source import ARCHIVE, Source, is_unpacked
 from labkit.tracking.spool import FILE_NAME, Spool, read_history
 from labkit.tracking.state import STATE_TAG, State, conclude, read_state, tell
 
@@ -97,6 +97,14 @@ class Run:
         """The arguments of the run's entry point, as plain data."""
         return self.envelope.arguments
 
+    @property
+    def command_to_go_on(self) -> str:
+        """The command that continues the run, with the code that this process executes."""
+        source = self.envelope.source
+        if source and is_unpacked(source, self.environment.project_path):
+            return f"local-launch {self.identifier}"
+        return f"{self.envelope.entry_point} --run-id {self.identifier}"
+
     @functools.cached_property
     def spool(self) -> Spool:
         """The file through which everything reaches the store."""
@@ -161,8 +169,7 @@ class Run:
             if self.has_finished:
                 sentence = f"has finished without a {path.name}: name another checkpoint, or another run."
             else:
-                goes_on = f"`{self.envelope.entry_point} --run-id {self.identifier}` continues it."
-                sentence = f"has no {path.name} yet: {goes_on}"
+                sentence = f"has no {path.name} yet: `{self.command_to_go_on}` continues it."
             raise UsageError(f"the run {self.identifier} {sentence}") from None
 
     def source_archive(self) -> Path:

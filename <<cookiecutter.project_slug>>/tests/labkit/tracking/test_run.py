@@ -1,5 +1,6 @@
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -112,11 +113,11 @@ def test_that_there_is_no_checkpoint_yet_is_said(run: Run) -> None:
 
 
 def test_that_the_store_is_away_is_not_taken_for_an_absent_checkpoint(project: Project, run: Run) -> None:
-    database = project.path / "mlflow.db"
-    database.unlink()
-    database.mkdir()
-    with pytest.raises(UnavailableError, match=r"^the tracking store sqlite:.* cannot be used \("):
+    database = sqlite3.connect(project.path / "mlflow.db", isolation_level=None)
+    database.execute("begin exclusive")
+    with pytest.raises(UnavailableError, match=r"^the tracking store sqlite:.* cannot be used .*database is locked"):
         run.checkpoint("last")
+    database.close()
 
 
 def test_the_history_is_what_was_recorded(run: Run) -> None:
