@@ -169,11 +169,7 @@ class EntryPoint(Generic[P]):
         program = program_name(self.function)
         if run.envelope.entry_point != program:
             raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
-        if run.has_finished:
-            raise UsageError(
-                f"the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again, and "
-                f"`{program}` without --run-id something new."
-            )
+        run.require_unfinished()
         recorded = {**run.arguments, "seed": run.seed}
         masked = _names_of_masked(run)
         values = {name: encode(value) for name, value in given.items()}

@@ -63,7 +63,7 @@ class Run:
     :ivar envelope: What it executes.
     :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
-    :ivar has_finished: Whether it had done all it was to do when it was opened.
+    :ivar has_finished: Whether it has done all it was to do, as far as this process knows.
     :ivar signals: Whether and how it has been asked to stop.
     """
 
@@ -104,6 +104,17 @@ class Run:
         if source and is_unpacked(source, self.environment.project_path):
             return f"local-launch {self.identifier}"
         return f"{self.envelope.entry_point} --run-id {self.identifier}"
+
+    def require_unfinished(self) -> None:
+        """Make sure that there is something left to do.
+
+        :raises UsageError: If the run has finished.
+        """
+        if self.has_finished:
+            raise UsageError(
+                f"the run {self.identifier} has finished: `reproduce-run {self.identifier}` does the same again, and "
+                f"`{self.envelope.entry_point}` without --run-id something new."
+            )
 
     @functools.cached_property
     def spool(self) -> Spool:
