@@ -2,12 +2,13 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate, get_worker_info
 
 from labkit.command import UsageError
 from labkit.data.sampling import Batch, ResumableBatchSampler
@@ -53,8 +54,12 @@ class Loader(DataLoader[Any]):
         if not isinstance(dataset, Sized):
             raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
         self.order = ResumableBatchSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        samples: Dataset[Any] = _Samples(dataset, transform, seed)
+        if type(dataset) is TensorDataset and transform is None and collate is default_collate:
+            # The same batches, cut out of the tensors at once: sample by sample takes ten times as long.
+            samples, collate = _Tensors(dataset.tensors), _leave
         super().__init__(
-            _Samples(dataset, transform, seed),
+            samples,
             batch_sampler=self.order,  # pyright: ignore[reportArgumentType]  the data set reads what it yields
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -107,6 +112,24 @@ class _Samples(Dataset[Any]):
                 generator.manual_seed(derive_seed(self.seed, "augmentation", batch.epoch, index))
                 samples[place] = self.transform(samples[place], generator)
             return samples
+
+
+class _Tensors(Dataset[Any]):
+    """Tensors in memory as their loader asks for them: batches that need no collating."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitems__(self, batch: Batch) -> list[Tensor]:
+        indices = torch.tensor(batch.indices)
+        return [tensor[indices] for tensor in self.tensors]
+
+
+def _leave(batch: Any) -> Any:
+    return batch
 
 
 @contextlib.contextmanager

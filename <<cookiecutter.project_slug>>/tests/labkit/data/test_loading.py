@@ -1,6 +1,7 @@
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -166,6 +167,19 @@ def test_without_a_transform_samples_come_as_they_are() -> None:
     loader = Loader(TensorDataset(torch.arange(3), torch.arange(3) * 2), batch_size=2, seed=0)
     assert [[part.tolist() for part in batch] for batch in loader] == [[[0, 1], [0, 2]], [[2], [4]]]
     assert len(loader) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_tensors_in_memory_come_in_the_batches_that_their_samples_make(workers: int) -> None:
+    tensors = torch.rand(LENGTH, 2, 3), torch.arange(LENGTH)
+    at_once = Loader(TensorDataset(*tensors), batch_size=4, seed=5, shuffle=True, workers=workers)
+    pairs = list(zip(*tensors, strict=True))
+    one_by_one = Loader(cast("Dataset[Any]", pairs), batch_size=4, seed=5, shuffle=True)
+    for batch, expected in zip(at_once, one_by_one, strict=True):
+        assert len(batch) == len(expected) == 2
+        for tensor, expected_tensor in zip(batch, expected, strict=True):
+            assert torch.equal(tensor, expected_tensor)
+            assert tensor.dtype is expected_tensor.dtype
 
 
 def test_batches_are_made_as_one_says() -> None:
