@@ -51,13 +51,13 @@ class Loader(DataLoader[Any]):
             raise UsageError(f"a batch of {batch_size} samples cannot be: it has at least 1.")
         if workers < 0:
             raise UsageError(f"{workers} workers cannot be: give 0 to load in the process itself, or more.")
-        if not isinstance(dataset, Sized):
-            raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
-        self.order = ResumableBatchSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
         samples: Dataset[Any] = _Samples(dataset, transform, seed)
         if type(dataset) is TensorDataset and transform is None and collate is default_collate:
             # The same batches, cut out of the tensors at once: sample by sample takes ten times as long.
             samples, collate = _Tensors(dataset.tensors), _leave
+        if not isinstance(dataset, Sized):
+            raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
+        self.order = ResumableBatchSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
         super().__init__(
             samples,
             batch_sampler=self.order,  # pyright: ignore[reportArgumentType]  the data set reads what it yields

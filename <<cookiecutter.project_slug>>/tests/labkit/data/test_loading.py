@@ -1,7 +1,6 @@
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -171,10 +170,12 @@ def test_without_a_transform_samples_come_as_they_are() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_tensors_in_memory_come_in_the_batches_that_their_samples_make(workers: int) -> None:
+    class Pairs(TensorDataset):
+        """What may have samples of its own is asked for each of them."""
+
     tensors = torch.rand(LENGTH, 2, 3), torch.arange(LENGTH)
     at_once = Loader(TensorDataset(*tensors), batch_size=4, seed=5, shuffle=True, workers=workers)
-    pairs = list(zip(*tensors, strict=True))
-    one_by_one = Loader(cast("Dataset[Any]", pairs), batch_size=4, seed=5, shuffle=True)
+    one_by_one = Loader(Pairs(*tensors), batch_size=4, seed=5, shuffle=True)
     for batch, expected in zip(at_once, one_by_one, strict=True):
         assert len(batch) == len(expected) == 2
         for tensor, expected_tensor in zip(batch, expected, strict=True):
