@@ -94,7 +94,7 @@ def fit(
     """
     _quieten_lightning()
     for loader in (training, validation):
-        loader.order.distribute(run.environment.rank, devices * nodes)
+        loader.batches.distribute(run.environment.rank, devices * nodes)
     steps_per_epoch = math.ceil(len(training) / accumulate)
     steps = duration.in_steps(steps_per_epoch)
     batches_per_validation = None
