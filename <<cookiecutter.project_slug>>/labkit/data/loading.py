@@ -3,12 +3,13 @@
 import contextlib
 import itertools
 import random
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate, get_worker_info
 
 from labkit.command import UsageError
 from labkit.data.order import Order, Sequential, Shuffled
@@ -58,6 +59,10 @@ class Loader(DataLoader[Any]):
             raise UsageError(f"a batch of {batch_size} samples cannot be: it has at least 1.")
         if workers < 0:
             raise UsageError(f"{workers} workers cannot be: give 0 to load in the process itself, or more.")
+        samples: Dataset[Any] = _Samples(dataset, transform, seed)
+        if type(dataset) is TensorDataset and transform is None and collate is default_collate:
+            # The same batches, cut out of the tensors at once: sample by sample takes ten times as long.
+            samples, collate = _Tensors(dataset.tensors), _leave
         if not isinstance(dataset, Sized):
             raise TypeError(f"a data set must have a length: {type(dataset).__name__} has none")
         order = order or (Shuffled if shuffle else Sequential)(len(dataset))
@@ -65,7 +70,7 @@ class Loader(DataLoader[Any]):
             raise UsageError(f"the order is one of {order.length} samples, and the data set has {len(dataset)}.")
         self.batches = ResumableBatchSampler(order, batch_size, seed=seed, drop_last=drop_last, groups=groups)
         super().__init__(
-            _Samples(dataset, transform, seed),
+            samples,
             batch_sampler=self.batches,  # pyright: ignore[reportArgumentType]  the data set reads what it yields
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -120,6 +125,24 @@ class _Samples(Dataset[Any]):
                 generator.manual_seed(derive_seed(self.seed, "augmentation", *indices))
                 samples[place] = self.transform(samples[place], generator)
             return samples
+
+
+class _Tensors(Dataset[Any]):
+    """Tensors in memory as their loader asks for them: batches that need no collating."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitems__(self, batch: Batch) -> list[Tensor]:
+        indices = torch.tensor(batch.indices)
+        return [tensor[indices] for tensor in self.tensors]
+
+
+def _leave(batch: Any) -> Any:
+    return batch
 
 
 @contextlib.contextmanager

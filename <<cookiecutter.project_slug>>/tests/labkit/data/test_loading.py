@@ -202,6 +202,21 @@ def test_without_a_transform_samples_come_as_they_are() -> None:
     assert len(loader) == 2
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_tensors_in_memory_come_in_the_batches_that_their_samples_make(workers: int) -> None:
+    class Pairs(TensorDataset):
+        """What may have samples of its own is asked for each of them."""
+
+    tensors = torch.rand(LENGTH, 2, 3), torch.arange(LENGTH)
+    at_once = Loader(TensorDataset(*tensors), batch_size=4, seed=5, shuffle=True, workers=workers)
+    one_by_one = Loader(Pairs(*tensors), batch_size=4, seed=5, shuffle=True)
+    for batch, expected in zip(at_once, one_by_one, strict=True):
+        assert len(batch) == len(expected) == 2
+        for tensor, expected_tensor in zip(batch, expected, strict=True):
+            assert torch.equal(tensor, expected_tensor)
+            assert tensor.dtype is expected_tensor.dtype
+
+
 def test_batches_are_made_as_one_says() -> None:
     loader = Loader(Noise(), batch_size=4, seed=0, collate=len, drop_last=True)
     assert list(loader) == [4, 4, 4]
