@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.command import UsageError
-from labkit.data.digest import File, hash_files
 from labkit.data.folder import sort_names, walk
 from labkit.data.footprint import (
     Footprint,
@@ -27,6 +26,7 @@ from labkit.data.footprint import (
     read_footprint,
     record_footprint,
 )
+from labkit.data.footprint.digest import File, hash_files
 from labkit.data.record import record_path
 
 FILES = {"a.txt": b"alpha", "a/b": b"beta", "a/c/d.bin": bytes(5000), "empty": b"", "z\n\\n\\": b"strange"}
@@ -295,7 +295,7 @@ class TestMemory:
         assert peak < 2_500_000
 
     def test_of_a_footprint_does_not_grow_with_the_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("labkit.data.digest.BATCHES_AHEAD", 4)
+        monkeypatch.setattr("labkit.data.footprint.digest.BATCHES_AHEAD", 4)
         monkeypatch.setattr(sort_names, "__defaults__", (500,))
         peaks: list[int] = []
         for count in (2000, 12000):

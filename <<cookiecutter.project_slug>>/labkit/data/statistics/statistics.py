@@ -254,7 +254,7 @@ def _measure(pixels: "NDArray[Any]", channels: list[_Channel], pool: concurrent.
 
 
 def _measure_integers(pixels: "NDArray[Any]", channels: list[_Channel], pool: concurrent.futures.Executor) -> None:
-    from labkit.data.kernel import sum_bytes, sum_integers
+    from labkit.data.statistics.kernel import sum_bytes, sum_integers
 
     kernel = sum_bytes if pixels.dtype == "uint8" else sum_integers
 
@@ -272,7 +272,7 @@ def _measure_values(
     pixels: "NDArray[Any]", channels: list[_Channel], pool: concurrent.futures.Executor, shifts: Iterable[int] = ()
 ) -> bool:
     """Add values as double-precision numbers; ``shifts``, if any, were taken from the values of each channel before."""
-    from labkit.data.kernel import measure_values
+    from labkit.data.statistics.kernel import measure_values
 
     def measure(part: "tuple[NDArray[Any], int]") -> "list[NDArray[Any]]":
         values, lanes = part

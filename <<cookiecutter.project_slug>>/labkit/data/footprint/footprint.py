@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
 
 from labkit.command import UsageError, command
-from labkit.data.digest import File, hash_files
-from labkit.data.file_hash import Digest
 from labkit.data.folder import walk_runs
+from labkit.data.footprint.digest import File, hash_files
+from labkit.data.footprint.file_hash import Digest
 from labkit.data.progress import Progress, show_nothing, show_progress
 from labkit.data.record import explained_when_unwritable, record_paths, write_atomically
 from labkit.environment import Environment

@@ -1,0 +1,23 @@
+"""Which data these are, and whether they still are the same."""
+
+from labkit.data.footprint.footprint import (
+    Difference,
+    Footprint,
+    compare_with_footprint,
+    data_verify,
+    identify_data,
+    measure_footprint,
+    read_footprint,
+    record_footprint,
+)
+
+__all__ = [
+    "Difference",
+    "Footprint",
+    "compare_with_footprint",
+    "data_verify",
+    "identify_data",
+    "measure_footprint",
+    "read_footprint",
+    "record_footprint",
+]
