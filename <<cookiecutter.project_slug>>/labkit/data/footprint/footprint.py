@@ -218,8 +218,8 @@ def is_root(expected: str, footprint: Footprint) -> bool:
 def data_verify(path: Path, *, deep: bool = False, record: bool = False, expect: str | None = None) -> int:
     """Tell whether data are still those that were recorded, file by file.
 
-    Example: `data-verify data/cells --record`, and later `data-verify data/cells --deep`. Differences are listed as
-    added, deleted or changed, and make the exit code 1.
+    Differences are listed as added, deleted or changed, and make the exit code 1. Examples:
+    ``data-verify data/cells --record``, and later ``data-verify data/cells --deep``.
 
     :param path: A folder, or one file such as an archive.
     :param deep: Read all files, rather than only those of which the size or the time differs.

@@ -352,8 +352,8 @@ def read_statistics(data: Path, root: str, *, cache: Path | None = None) -> Stat
 def data_analyze(path: Path, *, mode: str | None = None) -> int:
     """Measure the images in a folder or an archive: mean, standard deviation, minimum and maximum of each channel.
 
-    Example: `data-analyze data/cells`. What is found is kept beside the data's footprint, and measured again only if
-    the data have changed. An image's class is the name of the folder it lies in.
+    What is found is kept beside the data's footprint, and measured again only if the data have changed. An image's
+    class is the name of the folder it lies in. An example: ``data-analyze data/cells``.
 
     :param path: A folder, a ZIP or TAR file with images or NumPy arrays, or one .npy file with an array of images.
     :param mode: Convert images to this mode of Pillow first, for example RGB or L.
