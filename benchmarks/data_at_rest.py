@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from labkit.data.archive import Archive, open_archive
 from labkit.data.footprint import compare_with_footprint, measure_footprint, record_footprint
-from labkit.data.reader import FileReader
+from labkit.data.archive.reader import FileReader
 from labkit.data.record import record_path
 from labkit.data.statistics import measure_statistics
-from labkit.data.tar_file import list_tar
-from labkit.data.zip_file import list_zip
+from labkit.data.archive.tar_file import list_tar
+from labkit.data.archive.zip_file import list_zip
 from numba import njit, prange
 
 Seconds = float

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from labkit.data.footprint import identify_data
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
 from tiny.model import FACTOR
@@ -30,10 +31,13 @@ def train(
 
     :param rate: The size of a step.
     :param steps: How many.
-    :param label: Any text; "fail" fails, "noise" makes the last number another one every time.
+    :param label: Any text; "fail" fails, "noise" makes the last number another one every time, and the path of data
+        makes them those of the run.
     :param seconds: How long it takes, unless it has been interrupted before.
     :param api_key: A secret.
     """
+    if label.startswith("/"):
+        run.log_footprint(identify_data(Path(label)))
     for step in range(1, steps + 1):
         noise = time.time_ns() if label == "noise" and step == steps else 0
         run.log_metrics({"train/loss": FACTOR * rate / step + run.seed + noise}, step=step)

@@ -112,9 +112,9 @@ start() {
   done
   [[ ! -e $1/ceph.conf ]] || fail "The folder $1 is in use. Give another one."
   mkdir -p "$1"
-  exec 3>&2 # the trap runs where standard error goes to the log
+  exec 3>&2 # the trap runs where standard error goes to the log; a daemon that had this open would keep callers waiting
   trap 'stop "$1"; fail "The Ceph gateway did not start; $1/start.log says why." 2>&3' ERR
-  start_daemons "$(realpath "$1")" "$(openssl rand -hex 10)" "$(openssl rand -hex 20)" &>"$1/start.log" </dev/null
+  start_daemons "$(realpath "$1")" "$(openssl rand -hex 10)" "$(openssl rand -hex 20)" &>"$1/start.log" </dev/null 3>&-
   cat "$1/settings"
 }
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def data_fetch(name: str | None = None, *, mirror: str | None = None, keep_free: ByteCount | None = None) -> int:
     """Fetch data into the cache, verified, and print where they are.
 
-    Example: `data-fetch cifar-10`, `data-fetch s3://bucket/cells.zip`, `data-fetch study.data:BIRDS` or
-    `data-fetch --keep-free 20GB`. What is there already is not fetched again, and what was killed is continued.
+    What is there already is not fetched again, and what was killed is continued. Examples: ``data-fetch cifar-10``,
+    ``data-fetch s3://bucket/cells.zip``, ``data-fetch study.data:BIRDS``, ``data-fetch --keep-free 20GB``.
 
     :param name: A data set of the catalogue, one of your own as module:NAME, or an address (s3:// or file://).
     :param mirror: Where to look for a data set's files first, for example https://example.org/mnist/.

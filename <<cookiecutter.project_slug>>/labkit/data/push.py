@@ -16,9 +16,9 @@ RECORDS: Final = ("footprint", "statistics", "split.json")
 def data_push(path: Path, uri: str) -> int:
     """Put a prepared data set into the bucket, with its footprint and, if it has images, their statistics.
 
-    Example: `data-push data/cells s3://bucket/cells`. Only files that differ are sent, each is verified, and what the
-    bucket holds beyond the data set stays. The footprint's root is printed: `data-verify --expect ROOT` tells these
-    data from others.
+    Only files that differ are sent, each is verified, and what the bucket holds beyond the data set stays. The
+    footprint's root is printed: ``data-verify --expect ROOT`` tells these data from others. An example:
+    ``data-push data/cells s3://bucket/cells``.
 
     :param path: A folder or a file.
     :param uri: Where it shall be: s3://bucket/key.

@@ -1,11 +1,14 @@
-"""The order in which samples are seen: a function of seed and epoch alone, that can be entered at any batch."""
+"""Batches of an epoch: which samples are taken together, by which process, from any batch on."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
+from labkit.command import UsageError
+from labkit.data.order import Order
 from labkit.seed import derive_seed
 
 
@@ -17,13 +20,15 @@ class Batch:
     number: int
     """The batch's number within its epoch, from 0."""
     indices: list[int]
+    repetitions: list[int] = field(default_factory=list)
+    """How often the epoch has taken each sample before; nothing where it takes none twice."""
 
 
 class ResumableBatchSampler(Sampler[Batch]):
-    """Batches of an epoch from a position on; each sample once an epoch, over all processes together.
+    """Batches of an epoch from a position on; each sample that the order takes once, over all processes together.
 
-    Processes that learn together take every step together: a last group with fewer samples than processes is left out
-    of an epoch in random order.
+    Processes that learn together take every step together: samples that are fewer than processes are left out of an
+    epoch in random order, at its end or, with groups, at that of a group.
 
     :ivar rank: This process's number among those that train together.
     :ivar world_size: How many they are.
@@ -31,24 +36,41 @@ class ResumableBatchSampler(Sampler[Batch]):
     :ivar position: The number of that batch within its epoch.
     """
 
-    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool = False) -> None:
-        """Describe the order.
+    def __init__(
+        self,
+        order: Order,
+        batch_size: int,
+        *,
+        seed: int,
+        drop_last: bool = False,
+        groups: Iterable[Hashable] | None = None,
+    ) -> None:
+        """Describe the batches.
 
-        :param length: How many samples there are.
+        :param order: Which samples an epoch takes, and in which order.
         :param batch_size: How many of them one process takes at a time.
         :param seed: The run's seed.
-        :param shuffle: Whether the order is random, another one each epoch.
-        :param drop_last: Whether a last batch that is smaller is left out.
+        :param drop_last: Whether a batch that is smaller, the last of all or of a group, is left out.
+        :param groups: The group of each sample, if a step shall take samples of one group only, such as images of one
+            shape (:func:`labkit.data.order.group_by_aspect_ratio`). In random order, groups take turns at random.
+        :raises UsageError: If groups are not given for each sample, or an epoch would not take each sample once.
         """
-        self.length = length
+        self.order = order
         self.batch_size = batch_size
         self.seed = seed
-        self.shuffle = shuffle
         self.drop_last = drop_last
         self.rank = 0
         self.world_size = 1
         self.epoch = 0
         self.position = 0
+        self._groups = None
+        if groups is not None:
+            numbers: dict[Hashable, int] = {}
+            self._groups = torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups], dtype=torch.long)
+            if len(self._groups) != order.length:
+                raise UsageError(f"there are {len(self._groups)} groups and {order.length} samples: each needs one.")
+            if order.repeats or order.samples != order.length:
+                raise UsageError("grouped batches need an order that takes each sample once: otherwise epochs differ.")
 
     def distribute(self, rank: int, world_size: int) -> None:
         """Share the batches among processes.
@@ -60,26 +82,50 @@ class ResumableBatchSampler(Sampler[Batch]):
 
     def __len__(self) -> int:
         """Return the number of batches that each process takes in a whole epoch."""
-        whole, rest = divmod(self.length, self.batch_size * self.world_size)
-        smallest = self.world_size if self.shuffle else 1
-        return whole + (rest >= smallest and not self.drop_last)
+        sizes = [self.order.samples] if self._groups is None else self._groups.bincount().tolist()
+        together = self.batch_size * self.world_size
+        return sum(size // together + (size % together >= self._smallest_step) for size in sizes)
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the rest of the epoch."""
-        order = self.order(self.epoch)
-        taken_together = self.batch_size * self.world_size
-        for number in range(self.position, len(self)):
-            group = order[number * taken_together : (number + 1) * taken_together]
-            if indices := group[self.rank :: self.world_size].tolist():
-                yield Batch(self.epoch, number, indices)
+        order = self.order.draw(self.seed, self.epoch)
+        repetitions = _count_repetitions(order) if self.order.repeats else None
+        for number, places in enumerate(self._steps(order)[self.position :], start=self.position):
+            own = places[self.rank :: self.world_size]
+            if len(own):
+                repeated = [] if repetitions is None else repetitions[own].tolist()
+                yield Batch(self.epoch, number, order[own].tolist(), repeated)
 
-    def order(self, epoch: int) -> torch.Tensor:
-        """Return the order of an epoch.
+    @property
+    def _smallest_step(self) -> int:
+        """How many samples are enough for processes to take them together, though they are fewer than usual."""
+        if self.drop_last:
+            return self.batch_size * self.world_size
+        return self.world_size if self.order.is_random else 1
 
-        :param epoch: Its number.
-        :return: The indices of all samples, ``(length,)``.
-        """
-        if not self.shuffle:
-            return torch.arange(self.length)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        return torch.randperm(self.length, generator=generator)
+    def _steps(self, order: Tensor) -> list[Tensor]:
+        """Return for each step the places in the order whose samples all processes take together."""
+        together = self.batch_size * self.world_size
+        places = torch.arange(len(order))
+        if self._groups is None:
+            parts = [places]
+        else:
+            of_group = self._groups[order]
+            parts = places[of_group.argsort(stable=True)].split(of_group.bincount().tolist())
+        steps = [step for part in parts for step in part.split(together) if len(step) >= self._smallest_step]
+        if self._groups is None:
+            return steps
+        if not self.order.is_random:
+            return sorted(steps, key=lambda step: int(step[0]))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "turns of groups", self.epoch))
+        return [steps[number] for number in torch.randperm(len(steps), generator=generator).tolist()]
+
+
+def _count_repetitions(order: Tensor) -> Tensor:
+    """Count for each place how often its sample has come before."""
+    by_sample = order.argsort(stable=True)
+    counts = order.bincount()
+    starts = counts.cumsum(0) - counts
+    repetitions = torch.empty_like(order)
+    repetitions[by_sample] = torch.arange(len(order)) - starts[order[by_sample]]
+    return repetitions

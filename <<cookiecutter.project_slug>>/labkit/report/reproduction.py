@@ -189,7 +189,7 @@ def _create_reproduction(old: Run) -> Run:
             files.append(difference if difference.exists() else old.download(DIFFERENCE, difference))
         return create_run(
             old.environment,
-            old.envelope,
+            replace(old.envelope, expect=old.root or old.envelope.expect),
             experiment_name=old.experiment_name,
             run_name=f"{old.name} again",
             tags={**Provenance(source=source, surroundings=surroundings).tags, REPRODUCES_TAG: old.identifier},

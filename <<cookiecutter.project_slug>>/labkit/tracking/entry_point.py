@@ -42,6 +42,7 @@ def run_options(
     experiment_name: str | None = None,
     note: str | None = None,
     on_dirty: Literal["record", "refuse"] = "record",
+    expect: str | None = None,
     run_id: str | None = None,
 ) -> None:
     """Say which run it is.
@@ -51,6 +52,7 @@ def run_options(
     :param experiment_name: The experiment that the run belongs to; the study's name by default.
     :param note: A sentence to remember why.
     :param on_dirty: What to do where the code is not what was committed: keep it with the run as it is, or refuse.
+    :param expect: Refuse data whose footprint has another root hash than this, of which 8 digits are enough.
     :param run_id: Continue this run with its own arguments, from its newest checkpoint.
     """
 
@@ -101,6 +103,7 @@ class EntryPoint(Generic[P]):
                 if continues and run.is_led_here:
                     record_circumstances(run, environment, [program, *words])
                 functools.partial(self.function, run, **arguments)()
+                run.check_expectation()
         except (UsageError, UnavailableError) as error:
             return report_error(program, error)
         except KeyboardInterrupt:  # before there was a run
@@ -136,6 +139,7 @@ class EntryPoint(Generic[P]):
         return parse(options, words, program=program_name(self.function))
 
     def _create(self, given: dict[str, Any], environment: Environment, words: Sequence[str]) -> Run:
+        from labkit.data.footprint import check_root
         from labkit.tracking.provenance import capture, describe_changes, describe_gaps
 
         program = program_name(self.function)
@@ -145,6 +149,8 @@ class EntryPoint(Generic[P]):
         for name in ("run_name", "experiment_name"):
             if not given.get(name, name).strip():
                 raise UsageError(f"{_option(name)} is empty: give a name, or leave it out.")
+        if "expect" in given:
+            check_root(given["expect"])
         parameters = _own_parameters(self.function)
         arguments = {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
         with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +163,9 @@ class EntryPoint(Generic[P]):
                 print(f"{program}: {gaps}", file=sys.stderr)
             return create_run(
                 environment,
-                Envelope(entry_point=program, arguments=arguments, seed=seed, source=source),
+                Envelope(
+                    entry_point=program, arguments=arguments, seed=seed, source=source, expect=given.get("expect")
+                ),
                 experiment_name=given.get("experiment_name") or self.study,
                 run_name=given.get("run_name"),
                 tags=provenance.tags | ({"mlflow.note.content": given["note"]} if given.get("note") else {}),
@@ -170,7 +178,7 @@ class EntryPoint(Generic[P]):
         if run.envelope.entry_point != program:
             raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
         run.require_unfinished()
-        recorded = {**run.arguments, "seed": run.seed}
+        recorded = {**run.arguments, "seed": run.seed, "expect": run.envelope.expect}
         masked = _names_of_masked(run)
         values = {name: encode(value) for name, value in given.items()}
         if missing := sorted(masked - values.keys()):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from filelock import Timeout
 
 from labkit.command import UnavailableError, UsageError
+from labkit.data.record import write_atomically
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.contact import asks_the_store, describe
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
+    from labkit.data.footprint import Footprint
+
 ENVELOPE: Final = "envelope.json"
 ENTRY_POINT_TAG: Final = "labkit.entry_point"
+FOOTPRINT: Final = "footprint.json"
+FOOTPRINT_TAG: Final = "labkit.footprint"
+"""The root hash of the data that the run uses."""
 UNUSABLE_IN_A_PATH: Final = "'?#%"
 """MLflow writes the working directory into SQL as it is, and the rest ends the path in an address."""
 LIMIT_OF_PARAMETER: Final = 6000
@@ -52,6 +58,8 @@ class Envelope:
     seed: int
     source: Source | None = None
     """The code; None only for what is no run of a project."""
+    expect: str | None = None
+    """The root hash that the footprint of the data must have, or its beginning."""
 
 
 class Run:
@@ -64,6 +72,7 @@ class Run:
     :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
     :ivar has_finished: Whether it has done all it was to do, as far as this process knows.
+    :ivar stored_root: The root hash of its data, as the store had it when the run was opened.
     :ivar signals: Whether and how it has been asked to stop.
     """
 
@@ -77,6 +86,8 @@ class Run:
         self.envelope = envelope
         self.environment = environment
         self.has_finished = False
+        self.stored_root: str | None = None
+        self._knows_its_data = False
         self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
         self.folder = environment.runs_path / identifier
@@ -125,6 +136,57 @@ class Run:
     def history(self) -> dict[str, tuple[list[int], list[float]]]:
         """The steps and values of every metric that was recorded on this machine."""
         return read_history(self.folder / FILE_NAME) if (self.folder / FILE_NAME).exists() else {}
+
+    @property
+    def root(self) -> str | None:
+        """The root hash of the data that the run uses, once it has said which."""
+        path = self.folder / FOOTPRINT
+        return json.loads(path.read_bytes())["root"] if path.exists() else self.stored_root
+
+    def log_footprint(self, footprint: "Footprint") -> None:
+        """Say which data the run uses, before it does: ``footprint.json``, and the root hash as a tag.
+
+        :param footprint: The data's footprint.
+        :raises UsageError: If other data are expected, or the run used others before it was interrupted.
+        """
+        from labkit.data.footprint import is_root
+
+        self.check_footprint(footprint)
+        if self.envelope.expect is not None and not is_root(self.envelope.expect, footprint):
+            raise UsageError(
+                f"the data have the root {footprint.root}, not {self.envelope.expect} as --expect says: these are "
+                "other data."
+            )
+        self._knows_its_data = True
+        if self.root is None and self.is_led_here:
+            path = self.folder / FOOTPRINT
+            with write_atomically(path) as file:
+                file.write(footprint.to_json().encode())
+            self.log_tags({FOOTPRINT_TAG: footprint.root})
+            self.log_artifact(path)
+
+    def check_footprint(self, footprint: "Footprint") -> None:
+        """Make sure that data are those of the run, if it has said which these are.
+
+        :param footprint: The data's footprint.
+        :raises UsageError: If they are others.
+        """
+        if self.root not in {None, footprint.root}:
+            raise UsageError(
+                f"the data have the root {footprint.root}, and the run {self.identifier} used data with the root "
+                f"{self.root}: bring those back, or begin a new run."
+            )
+
+    def check_expectation(self) -> None:
+        """Make sure that data which are expected have been compared with those in use.
+
+        :raises UsageError: If the entry point has not said which data it uses.
+        """
+        if self.envelope.expect is not None and not self._knows_its_data:
+            raise UsageError(
+                f"--expect cannot be met, since `{self.envelope.entry_point}` does not say which data it uses: let it "
+                "call run.log_footprint first."
+            )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics, each under its stage: ``test/accuracy``.
@@ -311,6 +373,7 @@ def open_run(environment: Environment, identifier: str) -> Run:
     if not path.exists():
         run.download(ENVELOPE, path)
     run.envelope = _read_envelope(path)
+    run.stored_root = entry.data.tags.get(FOOTPRINT_TAG)
     run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
 

@@ -20,6 +20,8 @@ SECONDS_TO_WAIT_FOR_A_SENDER: Final = 30.0
 def sync_runs(*run_ids: str) -> int:
     """Send what has not reached the tracking store yet.
 
+    Examples: ``sync-runs``, ``sync-runs 4f0c12``.
+
     :param run_ids: Runs to send; none: all that are kept on this machine.
     :return: 0 if the store has all, 1 if something is left.
     """

@@ -91,10 +91,12 @@ def fit(
     :param nodes: The machines.
     :param callbacks: Further callbacks of Lightning.
     :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
+    :raises UsageError: If data are expected that the run has not been compared with.
     """
+    run.check_expectation()
     _quieten_lightning()
     for loader in (training, validation):
-        loader.order.distribute(run.environment.rank, devices * nodes)
+        loader.batches.distribute(run.environment.rank, devices * nodes)
     steps_per_epoch = math.ceil(len(training) / accumulate)
     steps = duration.in_steps(steps_per_epoch)
     batches_per_validation = None

@@ -13,7 +13,7 @@ from typing import Final, Self
 import filelock
 
 from labkit.command import UsageError
-from labkit.data.reader import FileReader, Reader
+from labkit.data.archive.reader import FileReader, Reader
 from labkit.data.storage.address import S3Address, parse_address
 from labkit.data.storage.bucket import S3Object, Server
 from labkit.data.storage.cache import Cache, Fill, Item, discard, hash_text

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from labkit.command import UsageError
 from labkit.data.archive import Archive, open_archive
-from labkit.data.member import ArchiveError, Member
-from labkit.data.reader import Reader
+from labkit.data.archive.member import ArchiveError, Member
+from labkit.data.archive.reader import Reader
 from labkit.data.record import record_path
 
 FILES = {"a.txt": b"alpha", "folder/b.bin": bytes(range(256)) * 20, "folder/empty": b"", "größe/ß.txt": "ß".encode()}
@@ -596,7 +596,7 @@ def without_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("indexed again")
 
-    monkeypatch.setattr("labkit.data.archive.list_members", refuse)
+    monkeypatch.setattr("labkit.data.archive.archive.list_members", refuse)
 
 
 class TestIndex:
@@ -704,7 +704,7 @@ class TestIndex:
     def test_is_not_kept_of_an_archive_that_is_still_being_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from labkit.data import archive as module
+        from labkit.data.archive import archive as module
 
         path = pack_tar(tmp_path / "data.tar", FILES)
         listing = module.list_members

@@ -11,22 +11,24 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.command import UsageError
-from labkit.data.digest import File, hash_files
 from labkit.data.folder import sort_names, walk
 from labkit.data.footprint import (
     Footprint,
     compare_with_footprint,
     data_verify,
     identify_data,
+    measure_arrays,
     measure_footprint,
     read_footprint,
     record_footprint,
 )
+from labkit.data.footprint.digest import File, hash_files
 from labkit.data.record import record_path
 
 FILES = {"a.txt": b"alpha", "a/b": b"beta", "a/c/d.bin": bytes(5000), "empty": b"", "z\n\\n\\": b"strange"}
@@ -295,7 +297,7 @@ class TestMemory:
         assert peak < 2_500_000
 
     def test_of_a_footprint_does_not_grow_with_the_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("labkit.data.digest.BATCHES_AHEAD", 4)
+        monkeypatch.setattr("labkit.data.footprint.digest.BATCHES_AHEAD", 4)
         monkeypatch.setattr(sort_names, "__defaults__", (500,))
         peaks: list[int] = []
         for count in (2000, 12000):
@@ -336,6 +338,37 @@ class TestExpectation:
         (data / "a.txt").write_bytes(b"other")
         with pytest.raises(UsageError, match=r"1 files differ \(changed a\.txt\): see `data-verify"):
             identify_data(data)
+
+    def test_a_copy_with_new_times_is_read_once(self, data: Path, tmp_path: Path) -> None:
+        root = identify_data(data).root
+        copy = tmp_path / "copy"
+        shutil.copytree(data, copy, copy_function=shutil.copyfile)
+        assert identify_data(copy).root == root
+        state = (copy / "a.txt").stat()
+        (copy / "a.txt").unlink()
+        (copy / "a.txt").write_bytes(b"ALPHA")  # would be noticed if it were read
+        os.utime(copy / "a.txt", ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert identify_data(copy).root == root
+        assert [str(each) for each in compare_with_footprint(copy, is_deep=True)] == ["changed a.txt"]
+
+    def test_times_are_not_renewed_when_a_file_changes_meanwhile(self, data: Path) -> None:
+        identify_data(data)
+        record = record_path(data, "footprint").read_bytes()
+        os.utime(data / "empty", ns=(0, 0))
+
+        def change(_files: int, _size: int) -> None:
+            (data / "a.txt").write_bytes(b"ALPHA")  # it has been looked at by now
+
+        identify_data(data, progress=change)
+        assert record_path(data, "footprint").read_bytes() == record
+        assert differences(data) == ["changed a.txt"]
+        assert [path.name for path in (data / ".labkit").iterdir()] == ["footprint"]
+
+    def test_of_arrays_is_that_of_their_files(self, tmp_path: Path) -> None:
+        arrays = {"b": np.arange(6.0).reshape(2, 3).T, "a": np.array([], np.int8), "a.b": np.ones((2, 2), bool)}
+        for name, array in arrays.items():
+            np.save(tmp_path / f"{name}.npy", np.ascontiguousarray(array))
+        assert measure_arrays(arrays) == measure_footprint(tmp_path)
 
     def test_a_run_can_use_data_beside_which_nothing_can_be_written(self, data: Path, tmp_path: Path) -> None:
         (data / ".labkit").write_bytes(b"no folder can be made here")

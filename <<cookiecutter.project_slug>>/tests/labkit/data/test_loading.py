@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from labkit.command import UsageError
 from labkit.data.loading import Loader
+from labkit.data.order import Balanced, Shuffled
 
 LENGTH = 13
 BATCHES = 4
@@ -91,6 +93,38 @@ def test_the_place_is_after_the_batch_that_came_last() -> None:
     ]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_that_comes_again_in_an_epoch_has_its_own_augmentation(workers: int) -> None:
+    def make() -> Loader:
+        order = Balanced([index == 0 for index in range(LENGTH)], 26)
+        return Loader(Noise(), batch_size=4, seed=5, order=order, workers=workers, transform=jitter)
+
+    whole = to_lists(islice(iterate(make()), 14))
+    samples = [sample for batch in whole for sample in batch]
+    assert [len(batch) for batch in whole] == 2 * [4, 4, 4, 4, 4, 4, 2]
+    assert sum(sample[0] == 0 for sample in samples) == 26
+    assert len({sample[4] for sample in samples}) == 52
+
+    interrupted, resumed = make(), make()
+    assert to_lists(islice(iterate(interrupted), 9)) == whole[:9]
+    resumed.load_state_dict(interrupted.state_dict())
+    assert to_lists(islice(iterate(resumed), 5)) == whole[9:]
+
+
+def test_a_batch_holds_samples_of_one_group() -> None:
+    groups = [index % 3 for index in range(LENGTH)]
+    loader = Loader(Noise(), batch_size=4, seed=5, shuffle=True, groups=groups)
+    batches = to_lists(loader)
+    assert len(batches) == len(loader) == 4
+    assert [len({int(sample[0]) % 3 for sample in batch}) for batch in batches] == [1, 1, 1, 1]
+    assert sorted(sample[0] for batch in batches for sample in batch) == list(range(LENGTH))
+
+
+def test_an_order_of_another_data_set_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^the order is one of 3 samples, and the data set has 13\.$"):
+        Loader(Noise(), batch_size=4, seed=5, order=Shuffled(3))
+
+
 def test_another_seed_is_another_order_and_another_augmentation(uninterrupted: list[list[list[float]]]) -> None:
     other = to_lists(make_loader(seed=6))
     assert [sample[0] for batch in other for sample in batch] != [
@@ -168,6 +202,21 @@ def test_without_a_transform_samples_come_as_they_are() -> None:
     assert len(loader) == 2
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_tensors_in_memory_come_in_the_batches_that_their_samples_make(workers: int) -> None:
+    class Pairs(TensorDataset):
+        """What may have samples of its own is asked for each of them."""
+
+    tensors = torch.rand(LENGTH, 2, 3), torch.arange(LENGTH)
+    at_once = Loader(TensorDataset(*tensors), batch_size=4, seed=5, shuffle=True, workers=workers)
+    one_by_one = Loader(Pairs(*tensors), batch_size=4, seed=5, shuffle=True)
+    for batch, expected in zip(at_once, one_by_one, strict=True):
+        assert len(batch) == len(expected) == 2
+        for tensor, expected_tensor in zip(batch, expected, strict=True):
+            assert torch.equal(tensor, expected_tensor)
+            assert tensor.dtype is expected_tensor.dtype
+
+
 def test_batches_are_made_as_one_says() -> None:
     loader = Loader(Noise(), batch_size=4, seed=0, collate=len, drop_last=True)
     assert list(loader) == [4, 4, 4]
@@ -176,7 +225,7 @@ def test_batches_are_made_as_one_says() -> None:
 def test_processes_share_the_samples() -> None:
     loaders = [Loader(Noise(), batch_size=4, seed=5, shuffle=True) for _ in range(2)]
     for rank, loader in enumerate(loaders):
-        loader.order.distribute(rank, 2)
+        loader.batches.distribute(rank, 2)
     taken = [int(sample[0]) for loader in loaders for batch in loader for sample in batch]
     assert sorted(taken) == list(range(LENGTH))
 

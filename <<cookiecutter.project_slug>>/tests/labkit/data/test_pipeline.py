@@ -143,7 +143,7 @@ def test_help_needs_neither_torch_nor_boto3(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as caught:
         data_push.main(["--help"])
     assert caught.value.code == 0
-    assert "Example:" in capsys.readouterr().out
+    assert "data-push data/cells s3://bucket/cells" in capsys.readouterr().out
     script = "import sys, labkit.data.push; print(sorted({'torch', 'boto3', 'numpy'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 

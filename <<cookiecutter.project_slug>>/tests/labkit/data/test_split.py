@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from labkit.command import UsageError
 from labkit.data.footprint import identify_data, measure_footprint
 from labkit.data.record import record_path
-from labkit.data.sample import parse_times, read_samples
 from labkit.data.split import Split, data_split, make_folds, make_group_folds, make_split, read_split, write_split
+from labkit.data.split.sample import parse_times, read_samples
 
 LABELS = ["rare"] * 100 + ["common"] * 300
 PATIENTS = [f"patient-{random.Random(number).randrange(40)}" for number in range(400)]

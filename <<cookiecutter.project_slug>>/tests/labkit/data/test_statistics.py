@@ -190,7 +190,7 @@ class TestImages:
     def test_are_measured_in_batches_that_fit_into_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         images = random_images(np.uint8, 100)
         expected = measure_statistics(images)
-        monkeypatch.setattr("labkit.data.statistics.BATCH_BYTES", 500)
+        monkeypatch.setattr("labkit.data.statistics.statistics.BATCH_BYTES", 500)
         assert measure_statistics(images) == expected
 
     def test_are_counted_by_class(self) -> None:
@@ -266,7 +266,7 @@ class TestCommand:
         assert read_statistics(tmp_path / "images.npy", root) == measure_statistics(images)
 
     def test_measures_again_only_when_data_or_mode_change(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from labkit.data import statistics as module
+        from labkit.data.statistics import statistics as module
 
         calls: list[int] = []
         measure = module.measure_statistics
@@ -330,7 +330,7 @@ class TestCommand:
 
 def test_kernels_are_compiled_once_for_all_processes() -> None:
     code = (
-        "import numpy as np; from labkit.data.statistics import measure_statistics; from labkit.data import kernel; "
+        "import numpy as np; from labkit.data.statistics import kernel, measure_statistics; "
         "measure_statistics(np.ones((2, 9, 9, 3), np.uint8)); print(sum(kernel.sum_bytes.stats.cache_misses.values()))"
     )
     outputs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout for _ in range(2)]

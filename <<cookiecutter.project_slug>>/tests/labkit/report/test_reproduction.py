@@ -9,6 +9,7 @@ import time
 import pytest
 
 from labkit.command import UsageError
+from labkit.data.footprint import record_footprint
 from labkit.launch.local import execute, seal
 from labkit.report.reproduction import (
     REPRODUCES_TAG,
@@ -138,6 +139,22 @@ def test_a_run_that_does_something_else_is_not(study: Project) -> None:
     assert ["packages:", "torch", "0.1", surroundings["packages"]["torch"]] in rows
     (new,) = find_reproductions(study, old)
     assert done.stdout.endswith(f"The run {new} is not identical to {old.identifier}.\n")
+
+
+def test_a_run_is_reproduced_with_its_own_data_or_not_at_all(study: Project) -> None:
+    data = study.path / "data" / "cells"
+    write(data, {"a.txt": "1"})
+    old = make_finished_run(study, "--label", str(data))
+    assert old.root is not None
+    done = reproduce(study, old.identifier)
+    assert done.returncode == 0, done.stderr
+
+    write(data, {"a.txt": "2"})
+    record_footprint(data)
+    done = reproduce(study, old.identifier)
+    assert done.returncode == 1
+    assert f"not {old.root} as --expect says: these are other data." in done.stderr
+    assert "ended with exit code 2 and is not compared" in done.stderr
 
 
 def test_weights_are_compared(study: Project) -> None:

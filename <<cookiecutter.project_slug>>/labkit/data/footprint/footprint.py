@@ -8,25 +8,31 @@ The listing is a text file: a line of JSON with the root, then for each file, in
 SHA-256, size, time and path. It is written and compared as a stream, so that memory does not grow with the data.
 """
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
+import io
 import itertools
 import json
 import os
 import re
 from binascii import hexlify
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
 from labkit.command import UsageError, command
-from labkit.data.digest import File, hash_files
-from labkit.data.file_hash import Digest
 from labkit.data.folder import walk_runs
+from labkit.data.footprint.digest import File, hash_files
+from labkit.data.footprint.file_hash import Digest
 from labkit.data.progress import Progress, show_nothing, show_progress
 from labkit.data.record import explained_when_unwritable, record_paths, write_atomically
 from labkit.environment import Environment
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RECORD_NAME: Final = "footprint"
 FORMAT: Final = "labkit footprint 1"
@@ -103,6 +109,23 @@ def measure_footprint(data: Path, progress: Progress = show_nothing) -> Footprin
     return summary.footprint()
 
 
+def measure_arrays(arrays: "Mapping[str, NDArray[Any]]") -> Footprint:
+    """Return the footprint of data that are no files, as those that come with a library.
+
+    :param arrays: Arrays by name.
+    :return: The footprint of a folder that holds each as a file ``<name>.npy``.
+    """
+    import numpy as np
+
+    summary = _Summary()
+    for name in sorted(f"{name}.npy".encode() for name in arrays):
+        file = io.BytesIO()
+        np.save(file, np.ascontiguousarray(arrays[name.decode().removesuffix(".npy")]), allow_pickle=False)
+        content = file.getbuffer()
+        summary.add(hashlib.sha256(content).hexdigest().encode(), len(content), name)
+    return summary.footprint()
+
+
 def record_footprint(data: Path, *, cache: Path | None = None, progress: Progress = show_nothing) -> Footprint:
     """Read all files of some data, and keep their footprint beside them.
 
@@ -156,24 +179,15 @@ def compare_with_footprint(
     path = _find_record(data, cache)
     if path is None:
         raise UsageError(f"No footprint of {data} is recorded: make one with `data-verify {data} --record`.")
-    folder, runs = _find_states(data, progress)
-    with path.open("rb") as file:
-        expected = _read_header(file, path)
-        pairs = _pair(file, runs, keep_equal=is_deep)
-        listed = _Summary()
-        for (recorded, state), digest in _hash(_select(folder, pairs)):
-            if is_deep and recorded:
-                listed.add(recorded.sha256, recorded.size, recorded.name)
-            if (difference := _judge(folder, recorded, state, digest)) is not None:
-                yield difference
-        if is_deep and listed.footprint() != expected:
-            raise UsageError(f"The footprint {path} is damaged: record it again with `data-verify {data} --record`.")
+    yield from _compare(data, path, _Witness(), is_deep=is_deep, progress=progress)
 
 
 def identify_data(
     data: Path, *, expect: str | None = None, cache: Path | None = None, progress: Progress = show_nothing
 ) -> Footprint:
     """Return the footprint of data that are about to be used, recording it if that was not done before.
+
+    A copy with new times is read once, as its record keeps these then.
 
     :param data: A folder, or one file.
     :param expect: The only root that is acceptable, or its beginning.
@@ -182,23 +196,39 @@ def identify_data(
     :return: The footprint.
     :raises UsageError: If the data are not as recorded, or not those expected.
     """
-    footprint = read_footprint(data, cache=cache)
-    if footprint is None:
+    path = _find_record(data, cache)
+    if path is None:
         try:
             footprint = record_footprint(data, cache=cache, progress=progress)
         except OSError:
             footprint = measure_footprint(data, progress)
     else:
-        differences = list(compare_with_footprint(data, cache=cache, progress=progress))
+        with path.open("rb") as file:
+            footprint = _read_header(file, path)
+        witness = _Witness()
+        differences = list(_compare(data, path, witness, is_deep=False, progress=progress))
         if differences:
             named = ", ".join(map(str, differences[:SHOWN_BY_NAME]))
             raise UsageError(
                 f"The data {data} are not as recorded, {len(differences)} files differ ({named}): see `data-verify "
                 f"{data}`; if that is meant to be so, run `data-verify {data} --record`."
             )
+        if witness.has_read:
+            with contextlib.suppress(OSError):
+                _renew_times(data, path, witness)
     if expect is not None and not is_root(expect, footprint):
         raise UsageError(f"The data {data} have the root {footprint.root}, not {expect}: these are other data.")
     return footprint
+
+
+def check_root(expected: str) -> None:
+    """Make sure that a root hash, or its beginning, can be one.
+
+    :param expected: What a user expects.
+    :raises UsageError: If this can be no root.
+    """
+    if not re.fullmatch("[0-9a-fA-F]{8,64}", expected):
+        raise UsageError(f"The root '{expected}' is no hash: give 8 to 64 hexadecimal digits.")
 
 
 def is_root(expected: str, footprint: Footprint) -> bool:
@@ -209,8 +239,7 @@ def is_root(expected: str, footprint: Footprint) -> bool:
     :return: Whether they agree.
     :raises UsageError: If this can be no root.
     """
-    if not re.fullmatch("[0-9a-fA-F]{8,64}", expected):
-        raise UsageError(f"The root '{expected}' is no hash: give 8 to 64 hexadecimal digits.")
+    check_root(expected)
     return footprint.root.startswith(expected.lower())
 
 
@@ -218,8 +247,8 @@ def is_root(expected: str, footprint: Footprint) -> bool:
 def data_verify(path: Path, *, deep: bool = False, record: bool = False, expect: str | None = None) -> int:
     """Tell whether data are still those that were recorded, file by file.
 
-    Example: `data-verify data/cells --record`, and later `data-verify data/cells --deep`. Differences are listed as
-    added, deleted or changed, and make the exit code 1.
+    Differences are listed as added, deleted or changed, and make the exit code 1. Examples:
+    ``data-verify data/cells --record``, and later ``data-verify data/cells --deep``.
 
     :param path: A folder, or one file such as an archive.
     :param deep: Read all files, rather than only those of which the size or the time differs.
@@ -269,6 +298,56 @@ class _Summary:
     def footprint(self) -> Footprint:
         """Return the footprint of all files added."""
         return Footprint(self._root.hexdigest(), self._files, self._bytes)
+
+
+class _Witness:
+    """Remembers the sizes and times of files in constant memory, and whether any had to be read."""
+
+    def __init__(self) -> None:
+        self._states = hashlib.sha256()
+        self.has_read = False
+
+    def watch(self, runs: Iterable[list[_State]]) -> Iterator[list[_State]]:
+        """Pass files on."""
+        for run in runs:
+            self._states.update(b"".join([state[-1] for state in run]))
+            yield run
+
+    def digest(self) -> bytes:
+        """Return what is equal for equal files, sizes and times."""
+        return self._states.digest()
+
+
+def _compare(data: Path, path: Path, witness: _Witness, *, is_deep: bool, progress: Progress) -> Iterator[Difference]:
+    """Compare data with the record at a path; see :func:`compare_with_footprint`."""
+    folder, runs = _find_states(data, progress)
+    with path.open("rb") as file:
+        expected = _read_header(file, path)
+        pairs = _pair(file, witness.watch(runs), keep_equal=is_deep)
+        listed = _Summary()
+        for (recorded, state), digest in _hash(_select(folder, pairs)):
+            witness.has_read |= digest is not None
+            if is_deep and recorded:
+                listed.add(recorded.sha256, recorded.size, recorded.name)
+            if (difference := _judge(folder, recorded, state, digest)) is not None:
+                yield difference
+        if is_deep and listed.footprint() != expected:
+            raise UsageError(f"The footprint {path} is damaged: record it again with `data-verify {data} --record`.")
+
+
+def _renew_times(data: Path, path: Path, compared: _Witness) -> None:
+    """Keep the times of files that were found to be equal, unless one has changed since.
+
+    :raises OSError: If the record cannot be written, or a file has changed.
+    """
+    _, runs = _find_states(data, show_nothing)
+    witness = _Witness()
+    with path.open("rb") as old, write_atomically(path) as new:
+        new.write(old.read(HEADER_SIZE))
+        for run in witness.watch(runs):
+            new.writelines(old.readline()[: HASH_SIZE + 1] + state[-1] for state in run)
+        if witness.digest() != compared.digest():
+            raise BlockingIOError(errno.EAGAIN, "A file has changed meanwhile.")
 
 
 def _record(data: Path, path: Path, progress: Progress) -> Footprint:

@@ -1,4 +1,4 @@
-"""The SHA-256 of a file, and the program of the processes that hash many (see :mod:`labkit.data.digest`).
+"""The SHA-256 of a file, and the program of the processes that hash many (see :mod:`labkit.data.footprint.digest`).
 
 The program starts in milliseconds since this file imports next to nothing; keep it so.
 """

@@ -12,11 +12,12 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO, Final, Generic, NamedTuple, TypeVar
 
-from labkit.data import file_hash
-from labkit.data.file_hash import BUFFER_SIZE, LENGTH, REPLY, Digest, hash_file
+from labkit.data.footprint.file_hash import BUFFER_SIZE, LENGTH, REPLY, Digest, hash_file
 
+PROGRAM: Final = str(Path(__file__).with_name("file_hash.py"))
 FILES_PER_BATCH: Final = 128
 BYTES_PER_BATCH: Final = 4 * 2**20
 PATH_BYTES_PER_BATCH: Final = 2**14
@@ -75,7 +76,7 @@ class _Worker:
     """A process that hashes the files of one batch after the other."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-I", "-S", file_hash.__file__]
+        command = [sys.executable, "-I", "-S", PROGRAM]
         # Ctrl-C reaches this process only, which then ends that one.
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from labkit.environment import Environment
-from tests.labkit.data import localizing_process
-from tests.labkit.data.localizing_process import make_content
 from tests.labkit.data.service import Bucket
+from tests.labkit.data.storage import localizing_process
+from tests.labkit.data.storage.localizing_process import make_content
 
 ROUNDS = 50
 PROCESSES = 4

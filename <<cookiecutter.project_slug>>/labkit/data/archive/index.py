@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self, overload
 from zlib import crc32
 
-from labkit.data.member import ArchiveError, Member
+from labkit.data.archive.member import ArchiveError, Member
 
 RECORD: Final = struct.Struct("=QQQIHBx")
 """Offset, size, size in the archive, CRC-32, length of the name, method; the name follows."""

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from labkit.data.member import BEHIND_HEADER, DEFLATED, STORED, ArchiveError, Member
-from labkit.data.reader import Reader
+from labkit.data.archive.member import BEHIND_HEADER, DEFLATED, STORED, ArchiveError, Member
+from labkit.data.archive.reader import Reader
 
 LOCAL_HEADER: Final = struct.Struct("<4s5H3I2H")
 CENTRAL_HEADER: Final = struct.Struct("<4s6H3I5H2I")

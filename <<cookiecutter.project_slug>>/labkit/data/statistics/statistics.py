@@ -254,7 +254,7 @@ def _measure(pixels: "NDArray[Any]", channels: list[_Channel], pool: concurrent.
 
 
 def _measure_integers(pixels: "NDArray[Any]", channels: list[_Channel], pool: concurrent.futures.Executor) -> None:
-    from labkit.data.kernel import sum_bytes, sum_integers
+    from labkit.data.statistics.kernel import sum_bytes, sum_integers
 
     kernel = sum_bytes if pixels.dtype == "uint8" else sum_integers
 
@@ -272,7 +272,7 @@ def _measure_values(
     pixels: "NDArray[Any]", channels: list[_Channel], pool: concurrent.futures.Executor, shifts: Iterable[int] = ()
 ) -> bool:
     """Add values as double-precision numbers; ``shifts``, if any, were taken from the values of each channel before."""
-    from labkit.data.kernel import measure_values
+    from labkit.data.statistics.kernel import measure_values
 
     def measure(part: "tuple[NDArray[Any], int]") -> "list[NDArray[Any]]":
         values, lanes = part
@@ -352,8 +352,8 @@ def read_statistics(data: Path, root: str, *, cache: Path | None = None) -> Stat
 def data_analyze(path: Path, *, mode: str | None = None) -> int:
     """Measure the images in a folder or an archive: mean, standard deviation, minimum and maximum of each channel.
 
-    Example: `data-analyze data/cells`. What is found is kept beside the data's footprint, and measured again only if
-    the data have changed. An image's class is the name of the folder it lies in.
+    What is found is kept beside the data's footprint, and measured again only if the data have changed. An image's
+    class is the name of the folder it lies in. An example: ``data-analyze data/cells``.
 
     :param path: A folder, a ZIP or TAR file with images or NumPy arrays, or one .npy file with an array of images.
     :param mode: Convert images to this mode of Pillow first, for example RGB or L.

@@ -20,7 +20,7 @@ from labkit.command import UsageError, command
 from labkit.data.footprint import identify_data
 from labkit.data.progress import show_progress
 from labkit.data.record import explained_when_unwritable, record_path, write_atomically
-from labkit.data.sample import parse_times, read_samples
+from labkit.data.split.sample import parse_times, read_samples
 from labkit.environment import Environment
 from labkit.seed import derive_seed
 
@@ -243,11 +243,11 @@ def data_split(
 ) -> int:
     r"""Split data for training, validation and testing, and write who is where; no file is moved.
 
-    Example: `data-split data/cells --stratify-by folder --group-by 'patient-(\d+)' --test 0.2`.
+    An example: ``data-split data/cells --stratify-by folder --group-by 'patient-(\d+)' --test 0.2``
 
     :param path: A folder, a ZIP or TAR file, or a table (.csv, .tsv) with a row for each sample.
     :param output: Where to write the split; beside the data's footprint by default.
-    :param pattern: Which files are samples, for example '\*.png'; all by default.
+    :param pattern: Which files are samples, for example ``*.png``; all by default.
     :param train: A number of samples (groups, with --group-by) or a share such as 0.8; the rest by default.
     :param validation: Likewise; 0.1 by default. With --folds, the folds take turns instead.
     :param test: Likewise; 0.1 by default, none with --folds. With --leave-one-group-out, the groups take turns instead.

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Iterable
 from typing import Final
 
-from labkit.data.member import PLAIN, ArchiveError, Member
-from labkit.data.reader import Reader
+from labkit.data.archive.member import PLAIN, ArchiveError, Member
+from labkit.data.archive.reader import Reader
 
 BLOCK: Final = 512
 LARGEST_WINDOW: Final = 4 * 2**20
