@@ -28,6 +28,7 @@ from labkit.command import EXIT_KILLED, Limits, UnavailableError, UsageError, pa
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
+from labkit.tracking.patient_file import DISK_IS_FULL
 from labkit.tracking.run import Envelope, Run, create_run, open_run
 
 P = ParamSpec("P")
@@ -108,6 +109,10 @@ class EntryPoint(Generic[P]):
             return report_error(program, error)
         except KeyboardInterrupt:  # before there was a run
             return EXIT_KILLED
+        except OSError as error:
+            if error.errno not in DISK_IS_FULL:
+                raise
+            return report_error(program, UnavailableError(f"the disk is full ({error}): make room, and try again."))
         if run.is_led_here:
             _print_summary(run)
         return outcome.exit_code
