@@ -28,7 +28,6 @@ from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.notification import Notifier
 from labkit.tracking.patient_file import PatientFile
-from labkit.tracking.recovery import recover
 from labkit.tracking.run import Run, now
 from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
 from labkit.tracking.state import RUN_LOCK, State, read_state
@@ -134,7 +133,6 @@ def recording(run: Run) -> Generator[None]:
 @contextlib.contextmanager
 def _recording(run: Run, outcome: Outcome) -> Generator[None]:
     with _hold(run):
-        recover(run.environment, run)
         sender = _start_sender(run)
         try:
             yield

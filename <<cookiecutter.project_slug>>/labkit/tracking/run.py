@@ -85,7 +85,6 @@ class Run:
         self.experiment_name = experiment_name
         self.envelope = envelope
         self.environment = environment
-        self.was_executed = False
         self.has_finished = False
         self.stored_root: str | None = None
         self._knows_its_data = False
@@ -387,7 +386,6 @@ def open_run(environment: Environment, identifier: str) -> Run:
         run.download(ENVELOPE, path)
     run.envelope = _read_envelope(path)
     run.stored_root = entry.data.tags.get(FOOTPRINT_TAG)
-    run.was_executed = entry.data.tags.get(STATE_TAG) != State.CREATED
     run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
 
