@@ -22,6 +22,8 @@ def train(
     validation_every: Duration = Duration(1, "epochs"),
     checkpoint_every: Duration = Duration(1, "minutes"),
     workers: int = 0,
+    data: str | None = None,
+    fold: int = 0,
 ) -> None:
     """Train a classifier of handwritten digits.
 
@@ -34,6 +36,8 @@ def train(
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
     :param workers: The processes that load data; 0 loads in this one.
+    :param data: What `prepare` made, a folder or an address; by default, the digits that come with scikit-learn.
+    :param fold: Which fold of the data is to judge by.
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
@@ -41,9 +45,10 @@ def train(
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
-    from .data import load_parts, shift
+    from .data import find_parts, shift
 
-    parts = load_parts()
+    parts = find_parts(run.environment, data, fold)
+    run.log_footprint(parts.footprint)
     training = Loader(
         parts.training, batch_size=batch_size, seed=run.seed, shuffle=True, transform=shift, workers=workers
     )
