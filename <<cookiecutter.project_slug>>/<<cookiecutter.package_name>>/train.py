@@ -1,8 +1,9 @@
 """Train a classifier: `train --help`."""
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from labkit.command import Limits
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
 from labkit.training.duration import Duration
@@ -16,14 +17,18 @@ def train(
     run: Run,
     *,
     architecture: Literal["mlp", "cnn"] = "cnn",
-    learning_rate: float = 0.01,
-    batch_size: int = 64,
+    learning_rate: Annotated[float, Limits(above=0)] = 0.01,
+    batch_size: Annotated[int, Limits(least=1)] = 64,
     duration: Duration = Duration(15, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
     checkpoint_every: Duration = Duration(1, "minutes"),
-    workers: int = 0,
+    workers: Annotated[int, Limits(least=0)] = 0,
     data: str | None = None,
-    fold: int = 0,
+    fold: Annotated[int, Limits(least=0, most=3)] = 0,
+    run_id_pretrained: str | None = None,
+    checkpoint_pretrained: Literal["best", "last"] = "best",
+    may_be_missing: tuple[str, ...] = (),
+    may_be_unused: tuple[str, ...] = (),
 ) -> None:
     """Train a classifier of handwritten digits.
 
@@ -37,11 +42,16 @@ def train(
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
     :param workers: The processes that load data; 0 loads in this one.
     :param data: What `prepare` made, a folder or an address; by default, the digits that come with scikit-learn.
-    :param fold: Which fold of the data is to judge by.
+    :param fold: Which of the four folds of the data is to judge by, 0 to 3.
+    :param run_id_pretrained: Begin with the weights of this run, rather than with random ones.
+    :param checkpoint_pretrained: Which of its checkpoints.
+    :param may_be_missing: The weights that stay random where that checkpoint has none of their shape: "model.8.*".
+    :param may_be_unused: The weights of that checkpoint that are left out where the model has no place for them.
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
     from labkit.report.figures import plot_confusion, plot_curves
+    from labkit.training.pretraining import load_pretrained
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
@@ -56,6 +66,10 @@ def train(
 
     seed_everything(run.seed, "initialisation")
     task = make_task(architecture, learning_rate)
+    if run_id_pretrained:
+        load_pretrained(
+            task, run, run_id_pretrained, checkpoint_pretrained, may_be_missing=may_be_missing, may_be_unused=may_be_unused
+        )
     fit(
         task,
         run,

@@ -9,12 +9,14 @@ import difflib
 import functools
 import inspect
 import io
+import math
 import re
 import sys
 import types
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 EXIT_DONE: Final = 0
@@ -38,6 +40,24 @@ class UsageError(Exception):
 
 class UnavailableError(Exception):
     """Something that is needed does not answer, or refuses; the message is one sentence that says what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The numbers that a parameter takes, as in ``Annotated[float, Limits(above=0)]``; never infinity or NaN."""
+
+    above: float = -math.inf
+    least: float = -math.inf
+    most: float = math.inf
+
+    def admit(self, number: float) -> bool:
+        """Tell whether a number is within the limits."""
+        return -math.inf < number < math.inf and number > self.above and self.least <= number <= self.most
+
+    def __str__(self) -> str:
+        """Say in words which numbers these are."""
+        words = {"above": self.above, "from": self.least, "to": self.most}
+        return " ".join(["a number", *(f"{word} {limit}" for word, limit in words.items() if math.isfinite(limit))])
 
 
 class Command(Generic[P, R]):
@@ -95,7 +115,7 @@ def parse(
     """Parse a command line for a function.
 
     Only what was given is returned, so that a caller can tell a given value from a default. Types with a class method
-    ``parse(text)`` are read through it.
+    ``parse(text)`` are read through it, and numbers have to be within their :class:`Limits`.
 
     :param function: The function to be called.
     :param argv: The words of the command line; ``sys.argv[1:]`` by default.
@@ -131,7 +151,19 @@ def parse(
         raise UsageError(_explain(message, signature, program)) from None
     call = typing.cast("functools.partial[object]", getattr(call, "__wrapped__", call))
     bound = signature.bind_partial(*call.args, **call.keywords)
-    return {name: value for name, value in bound.arguments.items() if value is not NOT_GIVEN}
+    given = {name: value for name, value in bound.arguments.items() if value is not NOT_GIVEN}
+    _check_limits(given, typing.get_type_hints(function, include_extras=True))
+    return given
+
+
+def _check_limits(arguments: dict[str, Any], hints: dict[str, Any]) -> None:
+    """Hold numbers, alone or in sequences, to the limits in the annotations of their parameters."""
+    for name, value in arguments.items():
+        numbers: list[Any] = list(value) if isinstance(value, Sequence) else [] if value is None else [value]
+        for limits in getattr(hints.get(name), "__metadata__", ()):
+            for number in numbers if isinstance(limits, Limits) else []:
+                if not limits.admit(number):
+                    raise UsageError(f"--{name.replace('_', '-')} is {number}: it takes {limits}.")
 
 
 def _with_hyphens(word: str) -> str:

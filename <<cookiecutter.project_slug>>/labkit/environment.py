@@ -1,19 +1,22 @@
 """Every environment variable that Labkit reads, in one frozen record."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import SplitResult, urlsplit
 
 from labkit.command import UsageError
-from labkit.secret import find_secrets
+from labkit.secret import Masker, find_secrets
 
 NUMERICS: Final = (
     *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS"),
     *("OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"),
 )
 """How many threads add up a sum, for one, decides about its rounding."""
+SCHEMES_OF_DATABASES: Final = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
 NAMES_OF_SECRETS: Final = (
@@ -85,7 +88,9 @@ class Environment:
         return cls(
             project_path=project,
             runs_path=(path("RUNS_PATH") or project / "runs").absolute(),
-            mlflow_tracking_uri=values.get("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}"),
+            mlflow_tracking_uri=_read_tracking_uri(
+                values.get("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
+            ),
             mlflow_tracking_username=values.get("MLFLOW_TRACKING_USERNAME"),
             mlflow_tracking_password=values.get("MLFLOW_TRACKING_PASSWORD"),
             mlflow_run_id=values.get("MLFLOW_RUN_ID"),
@@ -144,6 +149,27 @@ def _read_boolean(name: str, value: str) -> bool:
     if word in WORDS_FOR_FALSE:
         return False
     raise UsageError(f"The variable {name} is '{value}': write 'true' or 'false'.")
+
+
+def _read_tracking_uri(value: str) -> str:
+    """Read ``MLFLOW_TRACKING_URI``: the address of a server or of a database."""
+    with contextlib.suppress(ValueError):  # of a port that is none
+        address = urlsplit(value)
+        if "://" in value and address.port != 0 and (_is_database(address) or _is_server(address)):
+            return value
+    raise UsageError(
+        f"The variable MLFLOW_TRACKING_URI is '{Masker(find_secrets({'MLFLOW_TRACKING_URI': value})).mask(value)}': "
+        "write the address of a server, such as http://127.0.0.1:5000, or of a database, such as sqlite:////path/mlflow.db."
+    )
+
+
+def _is_server(address: SplitResult) -> bool:
+    return address.scheme in {"http", "https"} and bool(address.hostname)
+
+
+def _is_database(address: SplitResult) -> bool:
+    """Tell whether an address is one of SQLAlchemy's: the kind of the database, and perhaps a driver."""
+    return address.scheme.partition("+")[0] in SCHEMES_OF_DATABASES
 
 
 def _read_verification(value: str) -> bool | str:

@@ -39,6 +39,7 @@ clean: ## Remove what was built and cached; runs and data stay
 	rm -rf dist .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . \( -name .venv -o -name .tools -o -name .server -o -name .git \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-# Every target that needs the environment depends on this file, so that a missing one is one clear sentence.
+# Every target that needs the environment depends on this file, so that a missing one is one clear sentence. In a container
+# it is there, though make, outside, does not see it.
 .venv/bin/python:
-	@echo "There is no environment yet. Set it up with: make init" >&2; exit 1
+	@[[ -x $@ ]] || { echo "There is no environment yet. Set it up with: make init" >&2; exit 1; }

@@ -23,6 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 TOOLS = PROJECT / ".tools"
 ENVIRONMENT = PROJECT / ".venv"
 STAMP = "stamp.json"
+IMAGE = "the development image"
 
 CUDA_PACKAGE = re.compile(r"torch|triton|(cuda|nvidia)-.+")
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^\]]*\])?==(?P<version>[^\s;\\]+)")
@@ -343,6 +344,12 @@ def install(*, is_forced: bool) -> None:
     stamp = read_stamp(ENVIRONMENT)
     optional_groups = os.environ.get("WITH", "").split()
     requested = os.environ.get("TORCH", "")
+    if stamp.get("base") == IMAGE:
+        if optional_groups:
+            message = f"WITH={' '.join(optional_groups)}: the development image holds no optional groups"
+            raise SetupError(message)
+        print(f"The environment is that of {IMAGE}")
+        return
     build = choose_torch(requested, stamp.get("torch"), platform=sys.platform, is_automated=bool(os.environ.get("CI")))
     files = [PROJECT / "pyproject.toml", PROJECT / "poetry.lock"]
     if not files[1].exists():

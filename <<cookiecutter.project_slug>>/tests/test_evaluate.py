@@ -25,6 +25,16 @@ def test_a_trained_network_reads_digits(project: Project, capsys: pytest.Capture
     assert Path(figure[1]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_that_failed_before_any_checkpoint_says_so(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["--duration", "1 minute"]) == 2
+    run_id = project.run.info.run_id
+    capsys.readouterr()
+    assert evaluate.main(["--run-id", run_id]) == 2
+    assert capsys.readouterr().err == (
+        f"evaluate: the run {run_id} has no best.ckpt yet: `train --run-id {run_id}` continues it.\n"
+    )
+
+
 def test_without_a_trained_run_there_is_nothing_to_evaluate(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

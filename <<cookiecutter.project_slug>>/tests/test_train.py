@@ -52,6 +52,44 @@ def test_mlflow_runs_the_entry_point_as_one_run(project: Project) -> None:
     assert len(project.read_metric(project.run.info.run_id, "train/loss_step")) == 3
 
 
+def test_a_run_can_begin_with_the_weights_of_another_one(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--architecture", "mlp", "--duration", "1 epoch"]
+    assert train.main(words) == 0
+    run_id = project.run.info.run_id
+    assert train.main([*words, "--run-id-pretrained", run_id]) == 0
+    later, earlier = project.runs
+    assert later.data.params["run_id_pretrained"] == earlier.info.run_id == run_id
+    assert later.data.tags["labkit.pretrained"] == f"{run_id}/best.ckpt, step 17"
+    losses = [project.read_metric(run.info.run_id, "train/loss_step")[0][1] for run in (earlier, later)]
+    assert losses[1] < losses[0]
+
+    capsys.readouterr()
+    assert train.main(["--run-id-pretrained", run_id, "--may-be-missing", "model.0.*", "model.8.*"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("train: the checkpoint ")
+    assert sentence.endswith(
+        "it has in another shape 'model.3.weight' ((10, 128), not (64, 32, 3, 3)), 'model.3.bias' ((10,), not (64,)); "
+        "the model lacks 'model.1.weight', 'model.1.bias'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "limits"),
+    [
+        (["--learning-rate", "nan"], "--learning-rate is nan: it takes a number above 0."),
+        (["--learning-rate", "-0.1"], "--learning-rate is -0.1: it takes a number above 0."),
+        (["--batch-size", "0"], "--batch-size is 0: it takes a number from 1."),
+        (["--workers", "-1"], "--workers is -1: it takes a number from 0."),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_there_is_a_run(
+    project: Project, words: list[str], limits: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(words) == 2
+    assert capsys.readouterr().err == f"train: {limits}\n"
+    assert project.runs == []
+
+
 def test_the_schedule_rises_to_the_learning_rate_and_falls() -> None:
     task = make_task("mlp", learning_rate=0.5)
     task.steps = 10

@@ -19,9 +19,9 @@ from labkit.command import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_KILLED,
-    EXIT_USAGE,
     UnavailableError,
     UsageError,
+    report_error,
 )
 from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
@@ -66,13 +66,10 @@ def attempt(run: Run) -> Generator[Outcome]:
             except Interruption as interruption:
                 state = interruption.state
                 outcome.exit_code = EXIT_INTERRUPTED if state is State.INTERRUPTED else EXIT_KILLED
-                print(
-                    f"\n{state.capitalize()}. To go on: {run.envelope.entry_point} --run-id {run.identifier}",
-                    file=sys.stderr,
-                )
-            except UsageError as error:
-                state, outcome.exit_code, reason = State.FAILED, EXIT_USAGE, str(error)
-                print(f"{run.envelope.entry_point}: {error}", file=sys.stderr)
+                print(f"\n{state.capitalize()}. To go on: {run.command_to_go_on}", file=sys.stderr)
+            except (UsageError, UnavailableError) as error:
+                state, reason = State.FAILED, str(error)
+                outcome.exit_code = report_error(run.envelope.entry_point, error)
             except BaseException as error:
                 state, outcome.exit_code = State.FAILED, EXIT_FAILED
                 reason = "".join(traceback.format_exception_only(error)).strip()
@@ -101,7 +98,7 @@ def assistance(run: Run) -> Generator[Outcome]:
         try:
             with contextlib.suppress(Interruption), run.signals.installed():
                 yield outcome
-        except UsageError:
+        except (UsageError, UnavailableError):
             raise
         except Exception:
             outcome.exit_code = EXIT_FAILED
@@ -145,7 +142,7 @@ def _close_spool(run: Run) -> None:
     except OSError as error:
         raise UnavailableError(
             f"the last records of run {run.identifier} are lost, since {run.spool.path} could not be written "
-            f"({error.strerror}): make room, and continue the run with --run-id {run.identifier}."
+            f"({error.strerror}): make room, and go on: {run.command_to_go_on}"
         ) from error
 
 

@@ -22,9 +22,9 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec
+from typing import Annotated, Any, Concatenate, Final, Generic, Literal, ParamSpec
 
-from labkit.command import EXIT_KILLED, UnavailableError, UsageError, parse, program_name, report_error
+from labkit.command import EXIT_KILLED, Limits, UnavailableError, UsageError, parse, program_name, report_error
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
@@ -37,7 +37,7 @@ LARGEST_SEED: Final = 2**32 - 1
 
 def run_options(
     *,
-    seed: int | None = None,
+    seed: Annotated[int | None, Limits(least=0, most=LARGEST_SEED)] = None,
     run_name: str | None = None,
     experiment_name: str | None = None,
     note: str | None = None,
@@ -146,8 +146,9 @@ class EntryPoint(Generic[P]):
         seed = given.get("seed")
         if seed is None:
             seed = random.SystemRandom().randint(0, LARGEST_SEED)
-        if not 0 <= seed <= LARGEST_SEED:
-            raise UsageError(f"--seed is {seed}: it takes a number from 0 to {LARGEST_SEED}.")
+        for name in ("run_name", "experiment_name"):
+            if not given.get(name, name).strip():
+                raise UsageError(f"{_option(name)} is empty: give a name, or leave it out.")
         if "expect" in given:
             check_root(given["expect"])
         parameters = _own_parameters(self.function)
@@ -252,7 +253,8 @@ def _with_run_options(function: Callable[..., None], *, all_optional: bool) -> C
         raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
     combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
     combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
-    hints = typing.get_type_hints(function) | typing.get_type_hints(run_options)
+    hints = typing.get_type_hints(function, include_extras=True)
+    hints |= typing.get_type_hints(run_options, include_extras=True)
     combined.__annotations__ = {name: hints[name] for name in [*own, *options]}
     fields = (inspect.getdoc(run_options) or "").partition("\n\n")[2]
     combined.__doc__ = f"{inspect.getdoc(function) or ''}\n{fields}"

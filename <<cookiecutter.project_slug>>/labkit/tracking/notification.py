@@ -105,7 +105,7 @@ class Notifier:
         self._tell(f"{state} after {duration}", *details)
 
     def _say_how_to_go_on(self) -> str:
-        return f"To go on: `{escape(self.run.envelope.entry_point)} --run-id {self.run.identifier}`"
+        return f"To go on: `{escape(self.run.command_to_go_on)}`"
 
     def _compose(self, predicate: str, *details: str) -> str:
         run = self.run

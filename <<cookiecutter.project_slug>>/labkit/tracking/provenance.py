@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 from labkit.environment import Environment
 from labkit.secret import Masker
 from labkit.tracking.run import Run
-from labkit.tracking.source import ARCHIVE, DIFFERENCE, MARK, PRIVATE, Source, capture_source
+from labkit.tracking.source import ARCHIVE, DIFFERENCE, PRIVATE, Source, capture_source, is_unpacked
 
 FILE_NAME: Final = "environment.json"
 OTHER_SOURCE_TAG: Final = "labkit.other_source"
@@ -213,12 +213,6 @@ def describe_changes(source: Source) -> str:
         return "the repository has no commit yet"
     changes = [repr(name) for name in (*source.changed, *source.untracked)]
     return f"the working tree differs from the commit {source.commit[:8]} in {_list_first(changes)}"
-
-
-def is_unpacked(source: Source, project: Path) -> bool:
-    """Tell whether a project's folder was unpacked from the archive of a source."""
-    mark = project / MARK
-    return mark.is_file() and mark.read_text(encoding="utf-8") == source.sha256
 
 
 def _keep_beside(run: Run, file: Path) -> Path:

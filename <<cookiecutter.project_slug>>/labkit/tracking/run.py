@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import Timeout
 
-from labkit.command import UsageError
+from labkit.command import UnavailableError, UsageError
 from labkit.data.record import write_atomically
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments
-from labkit.tracking.contact import asks_the_store
+from labkit.tracking.contact import asks_the_store, describe
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
-from labkit.tracking.source import ARCHIVE, Source
+from labkit.tracking.source import ARCHIVE, Source, is_unpacked
 from labkit.tracking.spool import FILE_NAME, Spool, read_history
 from labkit.tracking.state import STATE_TAG, State, conclude, read_state, tell
 
@@ -107,6 +107,14 @@ class Run:
     def arguments(self) -> dict[str, Any]:
         """The arguments of the run's entry point, as plain data."""
         return self.envelope.arguments
+
+    @property
+    def command_to_go_on(self) -> str:
+        """The command that continues the run, with the code that this process executes."""
+        source = self.envelope.source
+        if source and is_unpacked(source, self.environment.project_path):
+            return f"local-launch {self.identifier}"
+        return f"{self.envelope.entry_point} --run-id {self.identifier}"
 
     @functools.cached_property
     def spool(self) -> Spool:
@@ -212,11 +220,19 @@ class Run:
         :param name: ``best`` or ``last``.
         :return: The path of the file.
         :raises UsageError: If the run has no such checkpoint.
+        :raises UnavailableError: If it cannot be fetched.
         """
         path = self.folder / "checkpoints" / f"{name}.ckpt"
-        if not path.exists():
-            self.download(f"checkpoints/{name}.ckpt", path)
-        return path
+        if path.exists():
+            return path
+        try:
+            return self.download(f"checkpoints/{path.name}", path)
+        except UsageError:
+            if self.has_finished:
+                sentence = f"has finished without a {path.name}: name another checkpoint, or another run."
+            else:
+                sentence = f"has no {path.name} yet: `{self.command_to_go_on}` continues it."
+            raise UsageError(f"the run {self.identifier} {sentence}") from None
 
     def source_archive(self) -> Path:
         """Find the archive of the run's code, here or in the artifact store.
@@ -234,15 +250,21 @@ class Run:
         :param path: Where it goes; complete or not there at all.
         :return: The same path.
         :raises UsageError: If the run has no such artifact.
+        :raises UnavailableError: If it cannot be fetched.
         """
         from mlflow.exceptions import MlflowException
 
+        if not _has_artifact(self.environment, self.identifier, artifact):
+            raise UsageError(f"the run {self.identifier} has no '{artifact}' in the artifact store.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             try:
                 copy = connect(self.environment).download_artifacts(self.identifier, artifact, folder)
             except (MlflowException, OSError) as error:
-                raise UsageError(f"the run {self.identifier} has no '{artifact}' in the artifact store.") from error
+                raise UnavailableError(
+                    f"'{artifact}' of the run {self.identifier} cannot be fetched ({describe(error)}): "
+                    "try again once the artifact store answers."
+                ) from error
             Path(copy).replace(path)
         return path
 
@@ -343,6 +365,14 @@ def open_run(environment: Environment, identifier: str) -> Run:
     run.stored_root = entry.data.tags.get(FOOTPRINT_TAG)
     run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
+
+
+@asks_the_store
+def _has_artifact(environment: Environment, identifier: str, artifact: str) -> bool:
+    store = connect(environment)
+    store.get_run(identifier)  # where the artifacts lie is remembered, and an absent folder looks like an empty one
+    folder = artifact.rpartition("/")[0] or None
+    return any(file.path == artifact for file in store.list_artifacts(identifier, folder))
 
 
 def _read_envelope(path: Path) -> Envelope:

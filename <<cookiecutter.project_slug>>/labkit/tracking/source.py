@@ -163,6 +163,12 @@ def unpack_source(archive: Path, folder: Path, sha256: str) -> None:
             shutil.rmtree(fresh, ignore_errors=True)
 
 
+def is_unpacked(source: Source, project: Path) -> bool:
+    """Tell whether a project's folder was unpacked from the archive of a source."""
+    mark = project / MARK
+    return mark.is_file() and mark.read_text(encoding="utf-8") == source.sha256
+
+
 def without_credentials(url: str) -> str:
     """Take user names, passwords and tokens out of the address of a repository.
 

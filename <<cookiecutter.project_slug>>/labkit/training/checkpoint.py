@@ -8,9 +8,10 @@ which has room for a comment at its end: there stands the SHA-256 of all bytes b
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -26,6 +27,7 @@ Name = Literal["last", "previous", "best"]
 
 DIGEST_SIZE: Final = 32
 BYTES_AT_ONCE: Final = 2**20
+NAMES_TO_SHOW: Final = 5
 
 
 def path_of(run_folder: Path, name: Name) -> Path:
@@ -105,6 +107,17 @@ def find_newest(run_folder: Path) -> Path | None:
     return None
 
 
+class Fit(NamedTuple):
+    """How the weights of a checkpoint fit a module; names as in ``module.state_dict()``."""
+
+    fitting: dict[str, Any]
+    """What the module can be given."""
+    missing: list[str]
+    """What the module has and the checkpoint lacks, or has in another shape."""
+    unused: list[str]
+    """What the checkpoint has and the module lacks."""
+
+
 def load_weights(module: nn.Module, path: Path) -> int:
     """Give a module the weights of a checkpoint, all of them.
 
@@ -114,14 +127,46 @@ def load_weights(module: nn.Module, path: Path) -> int:
     :raises UsageError: If the file is damaged, or its weights are not those of the module.
     """
     checkpoint = read(path)
-    weights = checkpoint["state_dict"]
-    if differing := sorted({name for name, _ in _shapes(weights) ^ _shapes(module.state_dict())}):
-        raise UsageError(
-            f"the checkpoint {path} is of another architecture: {len(differing)} of the weights are missing, new or of "
-            f"another shape, the first is '{differing[0]}'."
-        )
-    module.load_state_dict(weights)
+    module.load_state_dict(demand_fit(module, checkpoint["state_dict"], f"the checkpoint {path}").fitting)
     return checkpoint["global_step"]
+
+
+def demand_fit(
+    module: nn.Module,
+    weights: Mapping[str, Any],
+    origin: str,
+    *,
+    may_be_missing: Iterable[str] = (),
+    may_be_unused: Iterable[str] = (),
+) -> Fit:
+    """Make sure that weights are those of a module.
+
+    :param module: The module.
+    :param weights: Tensors by name.
+    :param origin: Where they come from, as the beginning of a sentence.
+    :param may_be_missing: Patterns such as ``model.head.*``: the weights that the module may keep where there are none
+        of their shape.
+    :param may_be_unused: Patterns: the weights that may be left out where the module has no place for them.
+    :return: How they fit.
+    :raises UsageError: If something else is missing, left over or of another shape, or nothing fits.
+    """
+    here, there = _shapes(module.state_dict()), _shapes(weights)
+    missing = [name for name in here if (name, here[name]) not in there.items()]
+    unused = [name for name in there if name not in here]
+    refused = _without(missing, may_be_missing)
+    faults = {
+        "it lacks": [repr(name) for name in refused if name not in there],
+        "it has in another shape": [
+            f"{name!r} ({_show(there[name])}, not {_show(here[name])})" for name in refused if name in there
+        ],
+        "the model lacks": [repr(name) for name in _without(unused, may_be_unused)],
+    }
+    if reasons := [f"{fault} {_list(names)}" for fault, names in faults.items() if names]:
+        raise UsageError(f"{origin} is of another architecture: {'; '.join(reasons)}.")
+    fitting = {name: value for name, value in weights.items() if name in here.keys() - set(missing)}
+    if not fitting:
+        raise UsageError(f"{origin} is of another architecture: no weight of it fits the model.")
+    return Fit(fitting, missing, unused)
 
 
 def _append_digest(file: BinaryIO) -> None:
@@ -141,5 +186,20 @@ def _compute_digest(file: BinaryIO, length: int) -> bytes:
     return digest.digest()
 
 
-def _shapes(weights: Mapping[str, Any]) -> set[tuple[str, torch.Size | None]]:
-    return {(name, getattr(value, "shape", None)) for name, value in weights.items()}
+def _shapes(weights: Mapping[str, Any]) -> dict[str, torch.Size | None]:
+    return {name: getattr(value, "shape", None) for name, value in weights.items()}
+
+
+def _without(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the names that fit no pattern."""
+    patterns = list(patterns)
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _show(shape: torch.Size | None) -> str:
+    return "no tensor" if shape is None else str(tuple(shape))
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_TO_SHOW} more" if len(names) > NAMES_TO_SHOW else ""
+    return ", ".join(names[:NAMES_TO_SHOW]) + more

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
+from labkit.training.checkpoint import demand_fit
 from labkit.training.distribution import gather, rank
 from labkit.training.metrics import EpochMetrics
 
@@ -115,7 +116,11 @@ class Task(LightningModule, ABC):
         checkpoint["metrics"] = gather({stage: metrics.state_dict() for stage, metrics in self._metrics.items()})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the metrics of the epochs so far."""
+        """Go on with the metrics of the epochs so far; first of all, make sure that the weights are those of the model.
+
+        :raises UsageError: If they are not.
+        """
+        demand_fit(self, checkpoint["state_dict"], "the checkpoint from which the run would go on")
         self.results = checkpoint["results"]
         for stage, state in checkpoint["metrics"][rank()].items():
             self._metrics[stage].load_state_dict(state)

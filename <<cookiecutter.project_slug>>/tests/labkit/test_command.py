@@ -1,11 +1,11 @@
 import enum
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
-from labkit.command import UsageError, command, parse
+from labkit.command import Limits, UsageError, command, parse
 from labkit.training.duration import Duration
 
 
@@ -105,6 +105,60 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 def test_a_choice_that_is_none_is_answered_with_the_choices(option: str, choices: str) -> None:
     with pytest.raises(UsageError, match=rf"^{option}: invalid choice: 'x' \(choose one of {choices}\); see `paint "):
         parse(paint, [option, "x"])
+
+
+def mix(
+    *,
+    rate: Annotated[float, Limits(above=0)] = 0.1,
+    share: Annotated[float | None, Limits(least=0, most=1)] = None,
+    sizes: Annotated[Sequence[int], Limits(least=1)] = (1, 2),
+) -> None:
+    """Mix colours.
+
+    :param rate: How fast.
+    :param share: How much.
+    :param sizes: Which sizes.
+    """
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        (["--rate", "1e-30"], {"rate": 1e-30}),
+        (["--share", "0"], {"share": 0.0}),
+        (["--share", "1"], {"share": 1.0}),
+        (["--sizes", "1", f"1{400 * '0'}"], {"sizes": [1, 10**400]}),
+        (["--sizes"], {"sizes": []}),
+    ],
+)
+def test_numbers_within_their_limits_are_taken(words: list[str], arguments: dict[str, object]) -> None:
+    assert parse(mix, words) == arguments
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--rate", "0"], "--rate is 0.0: it takes a number above 0."),
+        (["--rate", "-1e-3"], "--rate is -0.001: it takes a number above 0."),
+        (["--rate", "nan"], "--rate is nan: it takes a number above 0."),
+        (["--rate", "inf"], "--rate is inf: it takes a number above 0."),
+        (["--share", "1.5"], "--share is 1.5: it takes a number from 0 to 1."),
+        (["--sizes", "3", "0"], "--sizes is 0: it takes a number from 1."),
+    ],
+)
+def test_other_numbers_are_refused_in_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(mix).main(words) == 2
+    assert capsys.readouterr() == ("", f"mix: {sentence}\n")
+
+
+def test_limits_do_not_show_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(mix, ["--help"])
+    text = capsys.readouterr().out
+    assert "--rate RATE" in text
+    assert "(default: 0.1)" in text
 
 
 def test_a_positional_argument_that_is_missing_is_named() -> None:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,37 @@ def test_certificates_that_are_not_there_are_refused(folder: Path) -> None:
     sentence = r"^The variable S3_VERIFY is '/no/file\.pem': write 'true', 'false' or the path of a certificate file\.$"
     with pytest.raises(UsageError, match=sentence):
         Environment.read({"S3_VERIFY": "/no/file.pem"}, folder)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:5000",
+        "https://mlflow.example.org/research",
+        "https://ada:password@mlflow.example.org",
+        "sqlite:///mlflow.db",
+        "sqlite:////shared/mlflow.db",
+        "postgresql+psycopg2://ada:password@host/mlflow",
+    ],
+)
+def test_addresses_of_servers_and_of_databases_are_tracking_stores(folder: Path, address: str) -> None:
+    assert Environment.read({"MLFLOW_TRACKING_URI": address}, folder).mlflow_tracking_uri == address
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "127.0.0.1:5000", "./mlruns", "http://", "http:/host", "htp://host", "http://host:x"]
+)
+def test_an_address_of_no_tracking_store_is_refused(folder: Path, address: str) -> None:
+    sentence = (
+        f"The variable MLFLOW_TRACKING_URI is '{address}': write the address of a server, such as http://127.0.0."
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}"):
+        Environment.read({"MLFLOW_TRACKING_URI": address}, folder)
+
+
+def test_the_password_in_such_an_address_is_not_shown(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"^The variable MLFLOW_TRACKING_URI is 'htp://\[secret\]@host': write "):
+        Environment.read({"MLFLOW_TRACKING_URI": "htp://ada:p4ssword@host"}, folder)
 
 
 def test_the_project_is_found_from_a_folder_in_it(folder: Path) -> None:

@@ -101,6 +101,7 @@ def test_a_signal_interrupts_the_run_which_then_goes_on(study: Project, number: 
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == 75, errors
+    assert errors.endswith(f"\nInterrupted. To go on: local-launch {run.identifier}\n")
     assert study.run.data.tags[STATE_TAG] == "interrupted"
     write(study.path, {"tiny/model.py": "FACTOR = 666.0\n"})
     done = study.execute(*LAUNCH, run.identifier)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from labkit.command import UsageError
+from labkit.command import UnavailableError, UsageError
 from labkit.tracking import attempt as module
 from labkit.tracking.attempt import attempt
 from labkit.tracking.entry_point import entry_point
@@ -103,6 +103,19 @@ def test_bad_input_that_shows_only_later_is_one_sentence(
         fetch()
     assert outcome.exit_code == 2
     assert capsys.readouterr().err == "train: there is no data: fetch it first.\n"
+    assert project.run.info.status == "FAILED"
+
+
+def test_what_is_not_available_later_is_one_sentence(
+    project: Project, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch() -> None:
+        raise UnavailableError("the bucket does not answer.")
+
+    with attempt(run) as outcome:
+        fetch()
+    assert outcome.exit_code == 1
+    assert capsys.readouterr().err == "train: the bucket does not answer.\n"
     assert project.run.info.status == "FAILED"
 
 

@@ -2,10 +2,11 @@ import enum
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
+from labkit.command import Limits
 from labkit.tracking.entry_point import EntryPoint, entry_point
 from labkit.tracking.parameter import Plain
 from labkit.tracking.run import Envelope, Run, create_run
@@ -259,6 +260,44 @@ def test_a_run_keeps_its_name(
     run = create(project)
     assert train.main(["--run-id", run.identifier, option, "x"]) == 2
     assert capsys.readouterr().err == f"train: {option} cannot be given with --run-id: the run has its own.\n"
+
+
+@pytest.mark.parametrize("option", ["--run-name", "--experiment-name"])
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_refused(
+    project: Project, train: EntryPoint[...], option: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([option, name]) == 2
+    assert capsys.readouterr().err == f"train: {option} is empty: give a name, or leave it out.\n"
+    assert project.runs == []
+
+
+def test_a_number_out_of_its_limits_is_refused_before_there_is_a_run(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @entry_point
+    def train(run: Run, *, learning_rate: Annotated[float, Limits(above=0)] = 0.1) -> None:
+        """Train.
+
+        :param learning_rate: How fast.
+        """
+        run.log_metrics({"train/loss": learning_rate}, step=1)
+
+    assert train.main(["--learning-rate", "nan"]) == 2
+    assert capsys.readouterr().err == "train: --learning-rate is nan: it takes a number above 0.\n"
+    assert project.runs == []
+    assert train.main(["--learning-rate", "0.5"]) == 0
+    assert project.run.data.metrics["train/loss"] == 0.5
+
+
+def test_a_store_that_is_none_is_refused_in_one_sentence(
+    project: Project, train: EntryPoint[...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense")
+    assert train.main([]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("train: The variable MLFLOW_TRACKING_URI is 'nonsense': write the address of a server")
+    assert not (project.path / "runs").exists()
 
 
 def test_a_run_of_another_entry_point_is_refused(

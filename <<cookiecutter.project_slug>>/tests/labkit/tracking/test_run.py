@@ -1,10 +1,12 @@
 import json
+import re
+import sqlite3
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
-from labkit.command import UsageError
+from labkit.command import UnavailableError, UsageError
 from labkit.environment import Environment
 from labkit.tracking.run import (
     ENTRY_POINT_TAG,
@@ -101,9 +103,21 @@ def test_a_checkpoint_is_fetched_from_the_store_if_it_is_not_here(project: Proje
     assert [path.name for path in fetched.parent.iterdir()] == ["best.ckpt"]
 
 
-def test_a_checkpoint_that_is_nowhere_is_refused(run: Run) -> None:
-    with pytest.raises(UsageError, match=rf"^the run {run.identifier} has no 'checkpoints/last\.ckpt' in the artifact"):
+def test_that_there_is_no_checkpoint_yet_is_said(run: Run) -> None:
+    sentence = f"the run {run.identifier} has no last.ckpt yet: `train --run-id {run.identifier}` continues it."
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
         run.checkpoint("last")
+    run.has_finished = True
+    with pytest.raises(UsageError, match=rf"^the run {run.identifier} has finished without a best\.ckpt: name another"):
+        run.checkpoint("best")
+
+
+def test_that_the_store_is_away_is_not_taken_for_an_absent_checkpoint(project: Project, run: Run) -> None:
+    database = sqlite3.connect(project.path / "mlflow.db", isolation_level=None)
+    database.execute("begin exclusive")
+    with pytest.raises(UnavailableError, match=r"^the tracking store sqlite:.* cannot be used .*database is locked"):
+        run.checkpoint("last")
+    database.close()
 
 
 def test_the_history_is_what_was_recorded(run: Run) -> None:

@@ -14,6 +14,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LinearLR
 from torch.utils.data import TensorDataset
 
+from labkit.command import UsageError
 from labkit.data.loading import Loader
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
@@ -228,6 +229,21 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(run: Run, st
     assert weights["global_step"] == truth["global_step"] == 15
     for name, value in truth["state_dict"].items():
         assert torch.equal(weights["state_dict"][name], value), name
+
+
+def test_a_run_whose_architecture_has_changed_since_is_refused_in_one_sentence(run: Run) -> None:
+    class Other(Classification):
+        def __init__(self, model: nn.Module, **arguments: Any) -> None:
+            super().__init__(nn.Sequential(model, nn.Linear(CLASSES, CLASSES)), **arguments)
+
+    with run.signals.installed(), pytest.raises(Interruption):
+        train(run, callbacks=[signal_after(3)])
+    kept = checkpoint.path_of(run.folder, "last").read_bytes()
+    origin = "the checkpoint from which the run would go on"
+    faults = r"it lacks 'model\.0\.0\.weight', .*; the model lacks 'model\.0\.weight', .*"
+    with pytest.raises(UsageError, match=rf"^{origin} is of another architecture: {faults}\.$"):
+        train(run, task=Other)
+    assert checkpoint.path_of(run.folder, "last").read_bytes() == kept
 
 
 def test_a_training_that_is_over_does_nothing_more(run: Run) -> None:
