@@ -68,7 +68,12 @@ def train(
     task = make_task(architecture, learning_rate)
     if run_id_pretrained:
         load_pretrained(
-            task, run, run_id_pretrained, checkpoint_pretrained, may_be_missing=may_be_missing, may_be_unused=may_be_unused
+            task,
+            run,
+            run_id_pretrained,
+            checkpoint_pretrained,
+            may_be_missing=may_be_missing,
+            may_be_unused=may_be_unused,
         )
     fit(
         task,
