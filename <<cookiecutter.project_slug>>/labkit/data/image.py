@@ -63,7 +63,7 @@ def decode_image(content: bytes, name: str, mode: str | None = None) -> "NDArray
             if mode is None and image.mode in {"P", "PA"}:
                 mode = "RGBA" if image.has_transparency_data else "RGB"
             return np.asarray(image if mode is None else image.convert(mode))
-    except (EOFError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # of a damaged file, decoders raise whatever they stumble over
         raise UsageError(f"The image {name} cannot be decoded ({error}): mend or remove it.") from error
 
 
