@@ -320,6 +320,19 @@ def test_without_a_server_nothing_begins_and_one_sentence_says_why(start: Callab
     assert "MLFLOW_TRACKING_URI" in sentence
 
 
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.CUT, Fault.SILENCE])
+def test_with_a_server_that_does_not_answer_nothing_begins_either(
+    line: Line, start: Callable[..., Study], fault: Fault
+) -> None:
+    line.break_down(fault)
+    study = start(line.address, 10)
+    assert study.end() == 1
+    assert study.output.read_text() == ""
+    (sentence,) = study.errors.splitlines()
+    assert sentence.startswith(f"record: the tracking store {line.address} cannot be used (")
+    assert sentence.endswith("): start it, or name another one in MLFLOW_TRACKING_URI.")
+
+
 REFUSED = """
 import math, sys
 from labkit.environment import Environment

@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import io
 import os
 import subprocess
 import sys
@@ -26,9 +27,11 @@ from labkit.command import (
 from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.notification import Notifier
+from labkit.tracking.patient_file import PatientFile
+from labkit.tracking.recovery import recover
 from labkit.tracking.run import Run, now
 from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
-from labkit.tracking.state import RUN_LOCK, State
+from labkit.tracking.state import RUN_LOCK, State, read_state
 
 SECONDS_TO_WAIT_FOR_THE_RUN: Final = 15.0
 """The sender of an attempt before may hold the run for a moment, to say how that one ended."""
@@ -51,11 +54,14 @@ def attempt(run: Run) -> Generator[Outcome]:
 
     :param run: The run.
     :return: A context whose value knows the exit code afterwards.
-    :raises UsageError: If another process works on the run.
+    :raises UsageError: If another process works on the run, or has finished it.
     """
     outcome = Outcome()
     os.environ["LABKIT_RUN_ID"] = run.identifier  # processes that this one starts to share its work join the run
     with Notifier(run) as notifier, _recording(run, outcome):
+        if read_state(run.folder) is State.FINISHED:  # since it was opened, by a process that was a little faster
+            run.has_finished = True
+            run.require_unfinished()
         run.spool.append({"state": State.RUNNING, "time": now()})
         notifier.tell_start()
         with _keep_logs(run) as log:
@@ -75,9 +81,10 @@ def attempt(run: Run) -> Generator[Outcome]:
                 reason = "".join(traceback.format_exception_only(error)).strip()
                 text = run.masker.mask(traceback.format_exc())
                 print(text, file=sys.stderr)
-                path = log.with_name("traceback.txt")
-                path.write_text(text, encoding="utf-8")
-                run.log_artifact(path, "logs")
+                with contextlib.suppress(OSError):  # of a full disk; the log has it too
+                    path = log.with_name("traceback.txt")
+                    path.write_text(text, encoding="utf-8")
+                    run.log_artifact(path, "logs")
         run.spool.append({"state": state, "time": now()})
         notifier.tell_end(state, error=reason, log=log)
 
@@ -127,6 +134,7 @@ def recording(run: Run) -> Generator[None]:
 @contextlib.contextmanager
 def _recording(run: Run, outcome: Outcome) -> Generator[None]:
     with _hold(run):
+        recover(run.environment, run)
         sender = _start_sender(run)
         try:
             yield
@@ -201,12 +209,15 @@ def _keep_logs(run: Run) -> Generator[Path]:
     folder.mkdir(exist_ok=True)
     number = 1 + sum(1 for _ in folder.glob("attempt-*.txt"))
     path = folder / f"attempt-{number}.txt"
-    with path.open("w", encoding="utf-8", buffering=1) as log, _mask_output(run, log):
-        faulthandler.enable(log)
-        try:
-            yield path
-        finally:
-            faulthandler.disable()
+    with PatientFile(path) as file:
+        # Nothing waits in the text's own layer, and what the disk has no room for at the end the terminal has had.
+        log = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
+        with _mask_output(run, log):
+            faulthandler.enable(log)
+            try:
+                yield path
+            finally:
+                faulthandler.disable()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 from labkit.command import UnavailableError
 from labkit.environment import Environment
 from labkit.secret import Masker
+from labkit.tracking.patient_file import DISK_IS_FULL
 
 if TYPE_CHECKING:
     from mlflow.environment_variables import (
@@ -20,6 +21,8 @@ R = TypeVar("R")
 SECONDS_FOR_AN_ANSWER: Final = 10
 RETRIES: Final = 1
 LONGEST_REASON: Final = 300
+LIBRARIES: Final = frozenset({"boto3", "botocore", "mlflow", "sqlalchemy"})
+"""Those whose errors tell of a store; to import them all for their types would take longer than most questions."""
 
 
 def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callable[Concatenate[Environment, P], R]:
@@ -34,8 +37,6 @@ def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callab
     @functools.wraps(function)
     def ask(environment: Environment, *args: P.args, **kwargs: P.kwargs) -> R:
         from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             with (
@@ -43,7 +44,9 @@ def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callab
                 _set(MLFLOW_HTTP_REQUEST_MAX_RETRIES, RETRIES),
             ):
                 return function(environment, *args, **kwargs)
-        except (MlflowException, OSError, SQLAlchemyError) as error:
+        except Exception as error:
+            if not is_of_a_store(error):
+                raise
             sentence = (
                 f"the tracking store {environment.mlflow_tracking_uri} cannot be used ({describe(error)}): "
                 "start it, or name another one in MLFLOW_TRACKING_URI."
@@ -51,6 +54,17 @@ def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callab
             raise UnavailableError(Masker(environment.secrets()).mask(sentence)) from error
 
     return ask
+
+
+def is_of_a_store(error: Exception) -> bool:
+    """Tell whether an error is one that the tracking store or the artifact store is to blame for.
+
+    :param error: What was raised where a store was asked.
+    :return: Whether it is one of the machine's own, or of a library that talks to stores.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in DISK_IS_FULL
+    return type(error).__module__.partition(".")[0] in LIBRARIES
 
 
 def describe(error: Exception) -> str:

@@ -28,6 +28,7 @@ from labkit.command import EXIT_KILLED, Limits, UnavailableError, UsageError, pa
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import decode, encode
+from labkit.tracking.patient_file import DISK_IS_FULL
 from labkit.tracking.run import Envelope, Run, create_run, open_run
 
 P = ParamSpec("P")
@@ -108,6 +109,10 @@ class EntryPoint(Generic[P]):
             return report_error(program, error)
         except KeyboardInterrupt:  # before there was a run
             return EXIT_KILLED
+        except OSError as error:
+            if error.errno not in DISK_IS_FULL:
+                raise
+            return report_error(program, UnavailableError(f"the disk is full ({error}): make room, and try again."))
         if run.is_led_here:
             _print_summary(run)
         return outcome.exit_code
@@ -177,11 +182,7 @@ class EntryPoint(Generic[P]):
         program = program_name(self.function)
         if run.envelope.entry_point != program:
             raise UsageError(f"the run {run.identifier} is one of `{run.envelope.entry_point}`, not of `{program}`.")
-        if run.has_finished:
-            raise UsageError(
-                f"the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again, and "
-                f"`{program}` without --run-id something new."
-            )
+        run.require_unfinished()
         recorded = {**run.arguments, "seed": run.seed, "expect": run.envelope.expect}
         masked = _names_of_masked(run)
         values = {name: encode(value) for name, value in given.items()}

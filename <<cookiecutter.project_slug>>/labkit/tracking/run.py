@@ -11,7 +11,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +22,7 @@ from labkit.command import UnavailableError, UsageError
 from labkit.data.record import write_atomically
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments
-from labkit.tracking.contact import asks_the_store, describe
+from labkit.tracking.contact import asks_the_store, describe, is_of_a_store
 from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
 from labkit.tracking.source import ARCHIVE, Source, is_unpacked
@@ -71,7 +71,7 @@ class Run:
     :ivar envelope: What it executes.
     :ivar masker: Knows what must not be shown of it: credentials, and arguments that are secret.
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
-    :ivar has_finished: Whether it had done all it was to do when it was opened.
+    :ivar has_finished: Whether it has done all it was to do, as far as this process knows.
     :ivar stored_root: The root hash of its data, as the store had it when the run was opened.
     :ivar signals: Whether and how it has been asked to stop.
     """
@@ -85,6 +85,7 @@ class Run:
         self.experiment_name = experiment_name
         self.envelope = envelope
         self.environment = environment
+        self.was_executed = False
         self.has_finished = False
         self.stored_root: str | None = None
         self._knows_its_data = False
@@ -115,6 +116,17 @@ class Run:
         if source and is_unpacked(source, self.environment.project_path):
             return f"local-launch {self.identifier}"
         return f"{self.envelope.entry_point} --run-id {self.identifier}"
+
+    def require_unfinished(self) -> None:
+        """Make sure that there is something left to do.
+
+        :raises UsageError: If the run has finished.
+        """
+        if self.has_finished:
+            raise UsageError(
+                f"the run {self.identifier} has finished: `reproduce-run {self.identifier}` does the same again, and "
+                f"`{self.envelope.entry_point}` without --run-id something new."
+            )
 
     @functools.cached_property
     def spool(self) -> Spool:
@@ -252,15 +264,15 @@ class Run:
         :raises UsageError: If the run has no such artifact.
         :raises UnavailableError: If it cannot be fetched.
         """
-        from mlflow.exceptions import MlflowException
-
         if not _has_artifact(self.environment, self.identifier, artifact):
             raise UsageError(f"the run {self.identifier} has no '{artifact}' in the artifact store.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             try:
                 copy = connect(self.environment).download_artifacts(self.identifier, artifact, folder)
-            except (MlflowException, OSError) as error:
+            except Exception as error:
+                if not is_of_a_store(error):
+                    raise
                 raise UnavailableError(
                     f"'{artifact}' of the run {self.identifier} cannot be fetched ({describe(error)}): "
                     "try again once the artifact store answers."
@@ -317,17 +329,29 @@ def create_run(
         for name, value in recorded.items()
         if name not in entry.data.params
     ]
-    for start in range(0, len(parameters), LIMIT_OF_BATCH):
-        store.log_batch(identifier, params=parameters[start : start + LIMIT_OF_BATCH])
-    store.log_batch(identifier, tags=[RunTag(name, masker.mask(value)) for name, value in tags.items()])
     run = Run(identifier, run_name or entry.info.run_name or identifier, experiment_name, envelope, environment)
     run.masker = masker
-    for file in files:
-        store.log_artifact(identifier, str(shutil.copyfile(file, run.folder / file.name)))
-    path = run.folder / ENVELOPE
-    path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
-    store.log_artifact(identifier, str(path))
+    with _ending_what_cannot_be_sealed(store, identifier):
+        for start in range(0, len(parameters), LIMIT_OF_BATCH):
+            store.log_batch(identifier, params=parameters[start : start + LIMIT_OF_BATCH])
+        store.log_batch(identifier, tags=[RunTag(name, masker.mask(value)) for name, value in tags.items()])
+        for file in files:
+            store.log_artifact(identifier, str(shutil.copyfile(file, run.folder / file.name)))
+        path = run.folder / ENVELOPE
+        path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
+        store.log_artifact(identifier, str(path))
     return run
+
+
+@contextlib.contextmanager
+def _ending_what_cannot_be_sealed(store: "MlflowClient", identifier: str) -> Generator[None]:
+    """Tell the store that a run failed that can never be executed, if that is how the context ends."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            tell(store, identifier, State.FAILED, now())
+        raise
 
 
 @asks_the_store
@@ -363,6 +387,7 @@ def open_run(environment: Environment, identifier: str) -> Run:
         run.download(ENVELOPE, path)
     run.envelope = _read_envelope(path)
     run.stored_root = entry.data.tags.get(FOOTPRINT_TAG)
+    run.was_executed = entry.data.tags.get(STATE_TAG) != State.CREATED
     run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
 

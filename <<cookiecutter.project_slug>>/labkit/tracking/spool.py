@@ -9,16 +9,16 @@ line is one JSON object:
 - ``{"state": state, "time": milliseconds}``
 """
 
-import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
+
+from labkit.tracking.patient_file import PatientFile
 
 FILE_NAME: Final = "spool.jsonl"
-DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Spool:
@@ -38,9 +38,8 @@ class Spool:
                 if metrics := record.get("metrics"):
                     self._note_steps(metrics, record["step"])
         self._earlier = dict(self._latest)
-        self._file: BinaryIO = self.path.open("ab", buffering=0)
+        self._file = PatientFile(self.path)
         self._file.truncate(end_of_records)
-        self._waiting = b""
 
     def __enter__(self) -> Self:
         """Return the spool itself."""
@@ -81,7 +80,7 @@ class Spool:
 
         :raises OSError: If it cannot: the disk is full, or fails.
         """
-        self._drain()
+        self._file.drain()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -105,20 +104,10 @@ class Spool:
                 self._latest[name] = step
 
     def _write(self, text: str) -> None:
-        was_full = bool(self._waiting)
-        self._waiting += text.encode()
-        try:
-            self._drain()
-        except OSError as error:
-            # Training goes on: there may be room again by the time that all must be on the disk.
-            if error.errno not in DISK_IS_FULL:
-                raise
-            if not was_full:
-                print(f"The disk is full: {self.path} waits in memory until there is room.", file=sys.stderr)
-
-    def _drain(self) -> None:
-        while self._waiting:
-            self._waiting = self._waiting[self._file.write(self._waiting) :]
+        was_waiting = self._file.is_waiting
+        self._file.write(text.encode())
+        if self._file.is_waiting and not was_waiting:
+            print(f"The disk is full: {self.path} waits in memory until there is room.", file=sys.stderr)
 
 
 def read_records(path: Path, offset: int = 0, containing: str = "") -> Iterator[tuple[int, dict[str, Any]]]:

@@ -35,20 +35,24 @@ def path_of(run_folder: Path, name: Name) -> Path:
     return run_folder / FOLDER / f"{name}.ckpt"
 
 
-def write(checkpoint: dict[str, Any], path: Path) -> None:
+def write(checkpoint: dict[str, Any], path: Path, *, previous: Path | None = None) -> None:
     """Write a checkpoint so that, whatever happens, the path holds a complete one: this or the one before.
 
     :param checkpoint: Tensors and plain data.
     :param path: The file.
+    :param previous: Names the one before afterwards.
+    :raises OSError: If the disk does not take it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     try:
         with temporary.open("w+b") as file:
-            torch.save(checkpoint, file)
+            _save(checkpoint, file)
             _append_digest(file)
             file.flush()
             os.fsync(file.fileno())
+        if previous and path.exists():
+            link(path, previous)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -103,7 +107,8 @@ def find_newest(run_folder: Path) -> Path | None:
         if path.exists():
             if is_complete(path):
                 return path
-            print(f"The checkpoint {path} is damaged: going on from the one before.", file=sys.stderr)
+            instead = "going on from the one before" if name == LAST else "beginning anew"
+            print(f"The checkpoint {path} is damaged: {instead}.", file=sys.stderr)
     return None
 
 
@@ -167,6 +172,15 @@ def demand_fit(
     if not fitting:
         raise UsageError(f"{origin} is of another architecture: no weight of it fits the model.")
     return Fit(fitting, missing, unused)
+
+
+def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # of which torch says only that it was at another place of the file
+            raise error.__context__ from None
+        raise
 
 
 def _append_digest(file: BinaryIO) -> None:

@@ -1,6 +1,7 @@
 """When checkpoints are written: a Lightning callback, and the plugin through which Lightning reads and writes them."""
 
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -9,11 +10,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from labkit.command import UnavailableError
 from labkit.data.loading import Loader
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
 from labkit.tracking.state import State
-from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, link, path_of, read, write
+from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, Name, path_of, read, write
 from labkit.training.distribution import gather, rank
 from labkit.training.duration import Duration
 from labkit.training.seeding import capture_generators, restore_generators
@@ -24,12 +26,27 @@ SECONDS_BETWEEN_EPOCHS: Final = 1.0
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Reads and writes checkpoints whole."""
+    """Reads and writes checkpoints whole.
+
+    :ivar failure: Why the last one could not be written, if so. It is no exception to Lightning: all processes wait
+        for each other after a checkpoint, and only the first one writes.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Take the run whose checkpoints these are."""
+        self.failure: OSError | None = None
+        self._run = run
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; all metrics up to it are on the disk before."""
         del storage_options
-        write(checkpoint, Path(path))
+        path, self.failure = Path(path), None
+        previous = path_of(self._run.folder, PREVIOUS) if path == path_of(self._run.folder, LAST) else None
+        try:
+            self._run.spool.flush()
+            write(checkpoint, path, previous=previous)
+        except OSError as error:
+            self.failure = error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is executed, whatever is asked for."""
@@ -51,6 +68,7 @@ class Checkpointing(Checkpoint):
         self,
         run: Run,
         loader: Loader,
+        io: AtomicCheckpointIO,
         *,
         steps: int,
         every: Duration,
@@ -62,6 +80,7 @@ class Checkpointing(Checkpoint):
 
         :param run: The run that the checkpoints are of.
         :param loader: The batches to learn from, whose place is kept.
+        :param io: Writes them.
         :param steps: The optimiser steps of the whole training.
         :param every: How often, beside the ends of epochs and the arrival of signals.
         :param monitor: The metric by which a checkpoint is the best.
@@ -70,6 +89,7 @@ class Checkpointing(Checkpoint):
         """
         self.run = run
         self.loader = loader
+        self.io = io
         self.steps = steps
         self.every = every
         self.monitor = monitor
@@ -115,13 +135,9 @@ class Checkpointing(Checkpoint):
             known = ", ".join(sorted(trainer.callback_metrics))
             raise KeyError(f"there is no metric '{self.monitor}' to tell the best checkpoint by, only {known}")
         score = float(trainer.callback_metrics[self.monitor])
-        if not self._is_best(score):
-            return
-        self.best_score = score
-        path = path_of(self.run.folder, BEST)
-        trainer.save_checkpoint(path, weights_only=False)
-        if trainer.is_global_zero:
-            self.run.log_artifact(path, FOLDER)
+        if self._is_best(score):
+            self.best_score = score
+            self._save(trainer, BEST, is_needed=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint at the end of an epoch, and at the end of all."""
@@ -129,7 +145,7 @@ class Checkpointing(Checkpoint):
         is_end = trainer.global_step == self.steps or trainer.should_stop
         wanted = is_end or bool(self.run.signals.requested) or self._is_due_after_epoch(trainer.current_epoch + 1)
         if trainer.strategy.reduce_boolean_decision(wanted, all=False):
-            self._save_last(trainer)
+            self._save_last(trainer, is_needed=is_end)
         if not is_end:
             self._stop_if_asked(trainer)
 
@@ -180,20 +196,32 @@ class Checkpointing(Checkpoint):
             return True
         return score < self.best_score if self.mode == "min" else score > self.best_score
 
-    def _save_last(self, trainer: Trainer) -> None:
-        """Write the newest checkpoint; all metrics up to it are on the disk before."""
-        path = path_of(self.run.folder, LAST)
-        if trainer.is_global_zero:
-            if trainer.logger:
-                trainer.logger.save()
-            self.run.spool.flush()
-            if path.exists():
-                link(path, path_of(self.run.folder, PREVIOUS))
-        trainer.save_checkpoint(path, weights_only=False)
-        if trainer.is_global_zero:
-            self.run.log_artifact(path, FOLDER)
+    def _save_last(self, trainer: Trainer, *, is_needed: bool = False) -> None:
+        self._save(trainer, LAST, is_needed=is_needed)
         self._step_of_checkpoint = self._step
         self._time_of_checkpoint = time.monotonic()
+
+    def _save(self, trainer: Trainer, name: Name, *, is_needed: bool) -> None:
+        """Write a checkpoint.
+
+        :param trainer: Knows what it holds.
+        :param name: Which one.
+        :param is_needed: Whether there is no use in going on without it; another one is written later.
+        :raises UnavailableError: If it is needed, and the disk does not take it.
+        """
+        path = path_of(self.run.folder, name)
+        if trainer.logger and trainer.is_global_zero:
+            trainer.logger.save()
+        trainer.save_checkpoint(path, weights_only=False)
+        if not trainer.is_global_zero:
+            return
+        if self.io.failure is None:
+            self.run.log_artifact(path, FOLDER)
+            return
+        fault = f"the checkpoint {path} could not be written ({self.io.failure.strerror})"
+        if is_needed:
+            raise UnavailableError(f"{fault}: make room, and go on: {self.run.command_to_go_on}")
+        print(f"At step {self._step} {fault}: training goes on.", file=sys.stderr)
 
     def _stop_if_asked(self, trainer: Trainer) -> None:
         """Stop all processes together, if a signal has come to any of them."""

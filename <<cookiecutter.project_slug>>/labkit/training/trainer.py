@@ -102,6 +102,7 @@ def fit(
     batches_per_validation = None
     if validation_every.unit == "steps":
         batches_per_validation = validation_every.in_steps(steps_per_epoch) * accumulate
+    checkpoint_io = AtomicCheckpointIO(run)
     trainer = Trainer(
         max_epochs=math.ceil(steps / steps_per_epoch),
         val_check_interval=batches_per_validation,
@@ -117,6 +118,7 @@ def fit(
             Checkpointing(
                 run,
                 training,
+                checkpoint_io,
                 steps=steps,
                 every=checkpoint_every,
                 monitor=monitor,
@@ -124,7 +126,7 @@ def fit(
                 batches_per_validation=batches_per_validation,
             ),
         ],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[checkpoint_io],
         default_root_dir=run.folder,
         log_every_n_steps=1,
         num_sanity_val_steps=0,

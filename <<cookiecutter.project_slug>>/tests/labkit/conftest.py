@@ -1,11 +1,13 @@
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from labkit.tracking.run import Run
 from tests.project import Project
 from tests.repository import commit
+from tests.small_disk import SmallDisk, mount
 from tests.tiny_study import write_study
 
 
@@ -13,6 +15,13 @@ from tests.tiny_study import write_study
 def run(project: Project) -> Run:
     """A run that was created and has not been executed."""
     return project.make_run(learning_rate=0.1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[SmallDisk]:
+    """A disk that is soon full."""
+    with mount(tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from labkit.tracking.parameter import Plain
 from labkit.tracking.run import Envelope, Run, create_run
 from labkit.training.duration import Duration
 from tests.project import Project
+from tests.small_disk import SmallDisk
 
 
 class Colour(enum.Enum):
@@ -298,6 +299,22 @@ def test_a_store_that_is_none_is_refused_in_one_sentence(
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith("train: The variable MLFLOW_TRACKING_URI is 'nonsense': write the address of a server")
     assert not (project.path / "runs").exists()
+
+
+def test_a_disk_that_is_full_already_is_one_sentence(
+    project: Project,
+    train: EntryPoint[...],
+    small_disk: SmallDisk,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RUNS_PATH", str(small_disk.path))
+    small_disk.fill()
+    assert train.main([]) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("train: the disk is full ([Errno 28] No space left on device")
+    assert sentence.endswith("): make room, and try again.")
+    assert project.run.info.status == "FAILED"
 
 
 def test_a_run_of_another_entry_point_is_refused(

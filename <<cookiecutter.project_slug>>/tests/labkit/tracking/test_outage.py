@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from labkit.tracking.spool import Spool, read_history
 from labkit.tracking.state import RUN_LOCK, STATE_TAG, State, read_state
 from labkit.tracking.upload import GrowingFiles, frozen
 from tests.project import Project
+from tests.small_disk import SmallDisk
 
 STEPS = 500
 
@@ -295,34 +295,21 @@ def test_a_sender_waits_for_the_one_before(run: Run) -> None:
     assert sender.wait() == 0
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "labkit", str(folder)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("only an administrator can make a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_stops_no_step_and_loses_none_of_them(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    filler = small_disk / "filler"
-    with Spool(small_disk) as spool:
-        filler.write_bytes(bytes(48 * 2**10))
+def test_a_full_disk_stops_no_step_and_loses_none_of_them(
+    small_disk: SmallDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Spool(small_disk.path) as spool:
+        small_disk.fill(room=8192)
         for step in range(STEPS):
             spool.append_metrics([({"loss": step / 7}, step, step)])
         assert capsys.readouterr().err == (
-            f"The disk is full: {small_disk / 'spool.jsonl'} waits in memory until there is room.\n"
+            f"The disk is full: {small_disk.path / 'spool.jsonl'} waits in memory until there is room.\n"
         )
         with pytest.raises(OSError, match="No space left on device"):
             spool.flush()
         assert len(read_history(spool.path)["loss"][0]) < STEPS
-        filler.unlink()
+        small_disk.clear()
         spool.append_metrics([({"loss": 0.0}, STEPS, 0)])
-    steps, values = read_history(small_disk / "spool.jsonl")["loss"]
+    steps, values = read_history(small_disk.path / "spool.jsonl")["loss"]
     assert steps == list(range(STEPS + 1))
     assert values == [*(step / 7 for step in range(STEPS)), 0.0]

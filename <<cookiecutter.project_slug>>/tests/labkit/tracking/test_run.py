@@ -120,6 +120,33 @@ def test_that_the_store_is_away_is_not_taken_for_an_absent_checkpoint(project: P
     database.close()
 
 
+def test_a_run_whose_artifacts_are_refused_is_not_made(project: Project, run: Run) -> None:
+    artifacts = project.path / "mlruns" / "experiment"
+    artifacts.rename(artifacts.with_name("away"))
+    artifacts.touch()  # so that there can be no folder
+    with pytest.raises(UnavailableError, match=r"^the tracking store sqlite:.* cannot be used \(.*Error: "):
+        create_run(project.environment, run.envelope, experiment_name="experiment")
+    made = project.runs[0]
+    assert made.info.run_id != run.identifier
+    assert (made.info.status, made.data.tags[STATE_TAG]) == ("FAILED", "failed")
+
+
+def test_a_bucket_that_does_not_answer_is_one_sentence_too(
+    project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    project.store.create_experiment("in a bucket", artifact_location="s3://bucket/folder")
+    with pytest.raises(UnavailableError, match=r"^the tracking store sqlite:.* cannot be used \(.*127\.0\.0\.1:1"):
+        create_run(project.environment, run.envelope, experiment_name="in a bucket")
+    assert {made.info.status for made in project.runs} == {"SCHEDULED", "FAILED"}
+
+
 def test_the_history_is_what_was_recorded(run: Run) -> None:
     assert run.history == {}
     run.log_metrics({"train/loss": 1.0}, step=1)

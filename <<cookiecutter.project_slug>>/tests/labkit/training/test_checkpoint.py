@@ -104,11 +104,10 @@ checkpoint.write({"global_step": 8}, pathlib.Path(sys.argv[1]))
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_a_second_path_keeps_naming_what_the_first_one_named(path: Path) -> None:
+def test_the_checkpoint_before_is_kept_under_another_name(path: Path) -> None:
     previous = path.with_name("previous.ckpt")
     for step in (8, 9):
-        link(path, previous)
-        write({"global_step": step}, path)
+        write({"global_step": step}, path, previous=previous)
     assert (read(previous)["global_step"], read(path)["global_step"]) == (8, 9)
     assert sorted(file.name for file in path.parent.iterdir()) == ["last.ckpt", "previous.ckpt"]
 

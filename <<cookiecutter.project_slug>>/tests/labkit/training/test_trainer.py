@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Optimizer
@@ -25,6 +25,7 @@ from labkit.training.seeding import seed_everything
 from labkit.training.task import Result
 from labkit.training.tasks import Classification
 from labkit.training.trainer import evaluate, fit
+from tests.project import Project
 
 SAMPLES = 18
 BATCH_SIZE = 4
@@ -198,6 +199,34 @@ def test_checkpoints_are_written_every_few_steps(run: Run) -> None:
     assert read_weights(run, "previous")["global_step"] == 4
 
 
+@pytest.mark.parametrize(("every", "expected"), [("2 epochs", [10, 15]), ("1 minute", [2, 4, 6, 8, 11, 13, 15])])
+def test_checkpoints_are_written_every_few_epochs_or_minutes(
+    run: Run, every: str, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    seconds = [0.0]
+
+    def watch(_: Trainer, __: LightningModule, checkpoint: dict[str, Any]) -> None:
+        steps.append(checkpoint["global_step"])
+
+    def take_half_a_minute(*_: object) -> None:
+        seconds[0] += 30.0
+
+    class Clock:
+        monotonic = staticmethod(lambda: seconds[0])
+
+    monkeypatch.setattr("labkit.training.checkpointing.time", Clock)
+    monkeypatch.setattr("labkit.training.checkpointing.SECONDS_BETWEEN_EPOCHS", math.inf)
+    train(
+        run,
+        "3 epochs",
+        follow(math.nan, math.nan, math.nan),
+        checkpoint_every=Duration.parse(every),
+        callbacks=[LambdaCallback(on_save_checkpoint=watch, on_train_batch_end=take_half_a_minute)],
+    )
+    assert steps == expected
+
+
 @pytest.mark.parametrize(
     ("number", "state"),
     [(signal.SIGTERM, State.INTERRUPTED), (signal.SIGUSR1, State.INTERRUPTED), (signal.SIGINT, State.KILLED)],
@@ -229,6 +258,63 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(run: Run, st
     assert weights["global_step"] == truth["global_step"] == 15
     for name, value in truth["state_dict"].items():
         assert torch.equal(weights["state_dict"][name], value), name
+
+
+def resume(run: Run, script: type[Scripted], duration: str, **arguments: Any) -> Run:
+    """Go on with a run in what would be another process."""
+    run.spool.close()
+    again = Run(run.identifier, run.name, run.experiment_name, run.envelope, run.environment)
+    train(again, duration, script, **arguments)
+    again.spool.close()
+    return again
+
+
+@pytest.mark.parametrize("damaged", [["last"], ["last", "previous"]])
+def test_a_checkpoint_that_is_cut_short_costs_time_and_nothing_else(
+    run: Run, project: Project, damaged: list[checkpoint.Name], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(run, "2 epochs", follow(2.0, 1.0))
+    stopped = project.make_run()
+    with stopped.signals.installed(), pytest.raises(Interruption):
+        train(stopped, "2 epochs", follow(2.0, 1.0), checkpoint_every=Duration(1, "steps"), callbacks=[signal_after(8)])
+    for name in damaged:
+        path = checkpoint.path_of(stopped.folder, name)
+        os.truncate(path, path.stat().st_size // 2)
+    capsys.readouterr()
+    again = resume(stopped, follow(2.0, 1.0), "2 epochs")
+    sentences = ["going on from the one before", "beginning anew"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"The checkpoint {checkpoint.path_of(stopped.folder, name)} is damaged: {sentence}."
+        for name, sentence in zip(damaged, sentences, strict=False)
+    ]
+    assert again.history == run.history
+    for name, value in read_weights(run)["state_dict"].items():
+        assert torch.equal(read_weights(again)["state_dict"][name], value), name
+
+
+@pytest.mark.parametrize("step", [7, 10, 12])
+def test_the_best_score_is_kept_through_an_interruption(run: Run, step: int) -> None:
+    script = follow(1.0, 3.0, 2.0)
+    with run.signals.installed(), pytest.raises(Interruption):
+        train(run, "3 epochs", script, callbacks=[signal_after(step)])
+    again = resume(run, script, "3 epochs")
+    assert read_weights(again, "best")["global_step"] == 5
+    assert read_weights(again, "last")["global_step"] == 15
+
+
+@pytest.mark.parametrize("step", [4, 7, 10, 13, 16])
+def test_early_stopping_counts_on_through_an_interruption(run: Run, step: int) -> None:
+    script = follow(2.0, 1.0, 1.5, 1.25, 0.5, 0.25)
+
+    def stop_early() -> EarlyStopping:
+        return EarlyStopping("validation/loss", patience=2)
+
+    with run.signals.installed(), pytest.raises(Interruption):
+        train(run, "6 epochs", script, callbacks=[stop_early(), signal_after(step)])
+    again = resume(run, script, "6 epochs", callbacks=[stop_early()])
+    assert again.history["validation/loss"] == ([5, 10, 15, 20], [2.0, 1.0, 1.5, 1.25])
+    assert read_weights(again)["global_step"] == 20
+    assert read_weights(again, "best")["global_step"] == 10
 
 
 def test_a_run_whose_architecture_has_changed_since_is_refused_in_one_sentence(run: Run) -> None:
