@@ -45,7 +45,7 @@ def install_peers() -> Path | None:
         if done.returncode:
             print(f"Without {', '.join(PACKAGES)}: {(done.stderr.strip().splitlines() or ['pip failed'])[-1]}")
             return None
-        # Built for PyTorch with CUDA, it would break the import of whoever uses it where it is there; no peer here needs it.
+        # Made for PyTorch with CUDA, it breaks the import of whoever tries it; no peer here needs it.
         remove = [python, "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"]
         subprocess.run(remove, check=True, capture_output=True)
         installed.write_text(requirements)

@@ -36,14 +36,14 @@ def measure_downloads(report: Report, peers: Path | None, folder: Path, scale: f
     :param folder: Where to put them; each download has a folder of its own there.
     :param scale: A part of the full size.
     """
-    try:
-        with _serving() as environment, contextlib.closing(make_client(environment)) as client:
-            with _temporary_bucket(client) as bucket:
-                downloads = _Downloads(environment, bucket, peers, folder)
-                downloads.measure_large(report, client, max(16, int(512 * scale)))
-                downloads.measure_small(report, client, max(20, int(2000 * scale)))
-    except subprocess.CalledProcessError as error:
-        print(f"Without downloads: {error.stderr.strip().splitlines()[-1]}")
+    with (
+        _serving() as environment,
+        contextlib.closing(make_client(environment)) as client,
+        _temporary_bucket(client) as bucket,
+    ):
+        downloads = _Downloads(environment, bucket, peers, folder)
+        downloads.measure_large(report, client, max(16, int(512 * scale)))
+        downloads.measure_small(report, client, max(20, int(2000 * scale)))
 
 
 class _Downloads:
@@ -160,7 +160,8 @@ def _serving() -> Generator[Environment]:
         yield environment
         return
     with tempfile.TemporaryDirectory() as folder:
-        started = subprocess.run([GATEWAY, "start", folder], check=True, capture_output=True, text=True)
+        # Its standard error is not captured: the servers, which stay, have it open.
+        started = subprocess.run([GATEWAY, "start", folder], check=True, stdout=subprocess.PIPE, text=True)
         variables = dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
         os.environ |= variables
         try:
