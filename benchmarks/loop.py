@@ -23,7 +23,7 @@ from labkit.data.loading import Loader
 from labkit.environment import Environment
 from labkit.tracking.attempt import attempt
 from labkit.tracking.run import Envelope, create_run
-from labkit.training.duration import Duration
+from labkit.training.duration import Duration, Interval
 from labkit.training.tasks import Classification
 from labkit.training.trainer import fit
 from lightning.pytorch import LightningModule, Trainer
@@ -143,7 +143,7 @@ def time_labkit(model: nn.Module, data: TensorDataset, epochs: int, environment:
             validation,
             duration=Duration(epochs + 1, "epochs"),
             validation_every=Duration(10**6, "epochs"),
-            checkpoint_every=Duration(1, "minutes"),
+            checkpoint_every=Interval(1, "minutes"),
             callbacks=[clock.callback()],
             accelerator="cpu",
         )

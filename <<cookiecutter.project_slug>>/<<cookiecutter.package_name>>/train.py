@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from labkit.command import Limits
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
-from labkit.training.duration import Duration
+from labkit.training.duration import Duration, Interval
 
 if TYPE_CHECKING:
     from labkit.training.tasks import Classification
@@ -21,7 +21,7 @@ def train(
     batch_size: Annotated[int, Limits(least=1)] = 64,
     duration: Duration = Duration(15, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
-    checkpoint_every: Duration = Duration(1, "minutes"),
+    checkpoint_every: Interval = Interval(1, "minutes"),
     workers: Annotated[int, Limits(least=0)] = 0,
     data: str | None = None,
     fold: Annotated[int, Limits(least=0, most=3)] = 0,

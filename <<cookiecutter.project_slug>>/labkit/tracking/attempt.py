@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final, TextIO
@@ -28,10 +29,11 @@ from labkit.secret import MaskedStream
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.notification import Notifier
 from labkit.tracking.patient_file import PatientFile
-from labkit.tracking.recovery import recover
+from labkit.tracking.relocation import catch_up
 from labkit.tracking.run import Run, now
 from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
-from labkit.tracking.state import RUN_LOCK, State, read_state
+from labkit.tracking.spool import FILE_NAME
+from labkit.tracking.state import ATTEMPT_TAG, RUN_LOCK, State, read_state
 
 SECONDS_TO_WAIT_FOR_THE_RUN: Final = 15.0
 """The sender of an attempt before may hold the run for a moment, to say how that one ended."""
@@ -58,13 +60,15 @@ def attempt(run: Run) -> Generator[Outcome]:
     """
     outcome = Outcome()
     os.environ["LABKIT_RUN_ID"] = run.identifier  # processes that this one starts to share its work join the run
-    with Notifier(run) as notifier, _recording(run, outcome):
+    with Notifier(run) as notifier, _recording(run, outcome, is_attempt=True):
         if read_state(run.folder) is State.FINISHED:  # since it was opened, by a process that was a little faster
             run.has_finished = True
             run.require_unfinished()
+        number = _count_attempts(run) + 1
+        run.log_tags({ATTEMPT_TAG: f"{number}-{uuid.uuid4().hex}"})
         run.spool.append({"state": State.RUNNING, "time": now()})
         notifier.tell_start()
-        with _keep_logs(run) as log:
+        with _keep_logs(run, number) as log:
             state, reason = State.FINISHED, None
             try:
                 with run.signals.installed():
@@ -127,14 +131,15 @@ def recording(run: Run) -> Generator[None]:
     :return: A context; when it is left, what was added is in the store, or waits in the run's folder for `sync-runs`.
     :raises UsageError: If another process works on the run.
     """
-    with _recording(run, Outcome()):
+    with _recording(run, Outcome(), is_attempt=False):
         yield
 
 
 @contextlib.contextmanager
-def _recording(run: Run, outcome: Outcome) -> Generator[None]:
+def _recording(run: Run, outcome: Outcome, *, is_attempt: bool) -> Generator[None]:
     with _hold(run):
-        recover(run.environment, run)
+        if is_attempt or (run.folder / FILE_NAME).exists():
+            catch_up(run)
         sender = _start_sender(run)
         try:
             yield
@@ -202,12 +207,17 @@ def _await_sender(sender: subprocess.Popen[bytes], run: Run, seconds: float) -> 
     print(message, file=sys.stderr)
 
 
+def _count_attempts(run: Run) -> int:
+    """Count the attempts so far, here or elsewhere."""
+    elsewhere = int((run.stored_attempt or "0").partition("-")[0])
+    return max(elsewhere, sum(1 for _ in (run.folder / "logs").glob("attempt-*.txt")))
+
+
 @contextlib.contextmanager
-def _keep_logs(run: Run) -> Generator[Path]:
+def _keep_logs(run: Run, number: int) -> Generator[Path]:
     """Write what this process prints to ``logs/attempt-N.txt`` as well."""
     folder = run.folder / "logs"
     folder.mkdir(exist_ok=True)
-    number = 1 + sum(1 for _ in folder.glob("attempt-*.txt"))
     path = folder / f"attempt-{number}.txt"
     with PatientFile(path) as file:
         # Nothing waits in the text's own layer, and what the disk has no room for at the end the terminal has had.

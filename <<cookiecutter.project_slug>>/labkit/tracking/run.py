@@ -27,7 +27,7 @@ from labkit.tracking.interruption import SignalWatch
 from labkit.tracking.parameter import Plain
 from labkit.tracking.source import ARCHIVE, Source, is_unpacked
 from labkit.tracking.spool import FILE_NAME, Spool, read_history
-from labkit.tracking.state import STATE_TAG, State, conclude, read_state, tell
+from labkit.tracking.state import ATTEMPT_TAG, STATE_TAG, State, conclude, is_up_to_date, read_state, tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +73,7 @@ class Run:
     :ivar folder: Its folder on this machine: spool, checkpoints, logs, figures.
     :ivar has_finished: Whether it has done all it was to do, as far as this process knows.
     :ivar stored_root: The root hash of its data, as the store had it when the run was opened.
+    :ivar stored_attempt: The newest attempt, as the store had it when the run was opened.
     :ivar signals: Whether and how it has been asked to stop.
     """
 
@@ -85,9 +86,9 @@ class Run:
         self.experiment_name = experiment_name
         self.envelope = envelope
         self.environment = environment
-        self.was_executed = False
         self.has_finished = False
         self.stored_root: str | None = None
+        self.stored_attempt: str | None = None
         self._knows_its_data = False
         self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
@@ -376,8 +377,10 @@ def open_run(environment: Environment, identifier: str) -> Run:
             f"there is no run '{identifier}' in {environment.mlflow_tracking_uri}: give the id that `train` printed."
         ) from None
     folder = environment.runs_path / identifier
+    attempt = entry.data.tags.get(ATTEMPT_TAG)
     with contextlib.suppress(Timeout):
-        if conclude(folder):
+        # Where it was executed elsewhere since, what was here is history.
+        if (attempt is None or is_up_to_date(folder, attempt)) and conclude(folder):
             tell(store, identifier, State.INTERRUPTED, now())
     path = folder / ENVELOPE
     experiment_name = store.get_experiment(entry.info.experiment_id).name
@@ -386,8 +389,8 @@ def open_run(environment: Environment, identifier: str) -> Run:
     if not path.exists():
         run.download(ENVELOPE, path)
     run.envelope = _read_envelope(path)
+    run.stored_attempt = attempt
     run.stored_root = entry.data.tags.get(FOOTPRINT_TAG)
-    run.was_executed = entry.data.tags.get(STATE_TAG) != State.CREATED
     run.has_finished = State.FINISHED in {entry.data.tags.get(STATE_TAG), read_state(run.folder)}
     return run
 

@@ -26,7 +26,7 @@ from labkit.tracking.carrier import Carrier, report
 from labkit.tracking.contact import describe
 from labkit.tracking.lane import Lane, Record
 from labkit.tracking.run import connect
-from labkit.tracking.state import RUN_LOCK, State, conclude, read_state, tell
+from labkit.tracking.state import ATTEMPT_TAG, RUN_LOCK, State, conclude, read_state, tell
 from labkit.tracking.upload import FOLDER, GrowingFiles, frozen
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ class Sender:
             with self._telling:
                 # Told of a run that has ended since, it would be the last thing that the store hears.
                 if read_state(self.folder) is State.RUNNING:
+                    if attempt := tags.get(ATTEMPT_TAG):  # known first: an older one must not be taken for the newest
+                        self._store.set_tag(self._identifier, ATTEMPT_TAG, attempt.value)
                     tell(self._store, self._identifier, State.RUNNING, 0)
         self._log([*metrics, *tags.values()])
         return len(metrics) + len(tags)

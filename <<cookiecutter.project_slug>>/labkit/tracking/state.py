@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STATE_TAG: Final = "labkit.state"
+ATTEMPT_TAG: Final = "labkit.attempt"
+"""What tells the newest attempt, wherever it was, from all others."""
 RUN_LOCK: Final = "run.lock"
 """The file in a run's folder that the process holds that works on the run."""
 
@@ -48,6 +50,19 @@ def read_state(folder: Path) -> State | None:
     records = read_records(folder / FILE_NAME, containing='"state"')
     states = [record["state"] for _, record in records if record.get("state") in list(State)]
     return State(states[-1]) if states else None
+
+
+def is_up_to_date(folder: Path, attempt: str) -> bool:
+    """Tell whether a run's spool knows of an attempt, or whether that was on another machine.
+
+    :param folder: The run's folder.
+    :param attempt: What tells the attempt from all others.
+    :return: Whether the spool has a record of it.
+    """
+    if not (folder / FILE_NAME).exists():
+        return False
+    records = read_records(folder / FILE_NAME, containing=attempt)
+    return any(record.get("tags", {}).get(ATTEMPT_TAG) == attempt for _, record in records)
 
 
 def conclude(folder: Path) -> bool:

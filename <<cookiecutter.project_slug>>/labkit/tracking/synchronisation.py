@@ -1,14 +1,17 @@
 """Sending what is left of runs whose store was out of reach: `sync-runs`."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 
-from labkit.command import EXIT_DONE, EXIT_FAILED, UsageError, command
+from labkit.command import EXIT_DONE, EXIT_FAILED, UnavailableError, UsageError, command
 from labkit.environment import Environment
 from labkit.tracking.contact import describe
+from labkit.tracking.relocation import catch_up
+from labkit.tracking.run import open_run
 from labkit.tracking.sender import Sender, send
 from labkit.tracking.spool import FILE_NAME
 from labkit.tracking.state import RUN_LOCK, conclude
@@ -73,6 +76,7 @@ def synchronise(folder: Path, environment: Environment) -> bool:
     if Sender(folder, environment).has_all:
         return True
     try:
+        _catch_up(folder, environment)
         sender = send(folder, environment, SECONDS_TO_WAIT_FOR_A_SENDER)
     except Timeout:
         print(f"{folder.name}  is being sent by another process")
@@ -84,6 +88,14 @@ def synchronise(folder: Path, environment: Environment) -> bool:
     for name, error in sender.errors.items():
         print(f"{folder.name}  {name} are left: {describe(error)}", file=sys.stderr)
     return sender.has_sent_all
+
+
+def _catch_up(folder: Path, environment: Environment) -> None:
+    """Fetch what a run recorded elsewhere, so that nothing older is sent over it; where that cannot be, nothing is."""
+    with contextlib.suppress(UsageError, UnavailableError):
+        run = open_run(environment, folder.name)
+        with FileLock(folder / RUN_LOCK, timeout=0):
+            catch_up(run)
 
 
 def is_held(path: Path) -> bool:

@@ -17,7 +17,7 @@ from labkit.tracking.run import Run
 from labkit.tracking.state import State
 from labkit.training.checkpoint import BEST, FOLDER, LAST, PREVIOUS, Name, path_of, read, write
 from labkit.training.distribution import gather, rank
-from labkit.training.duration import Duration
+from labkit.training.duration import Interval
 from labkit.training.seeding import capture_generators, restore_generators
 
 SECONDS_PER_MINUTE: Final = 60
@@ -71,7 +71,7 @@ class Checkpointing(Checkpoint):
         io: AtomicCheckpointIO,
         *,
         steps: int,
-        every: Duration,
+        every: Interval,
         monitor: str,
         mode: Literal["min", "max"],
         batches_per_validation: int | None,

@@ -33,6 +33,9 @@ class ProgressDisplay(Callback):
                 console=self._console,
                 transient=True,
                 refresh_per_second=5,
+                # What is printed meanwhile has its own way, through the mask of secrets and into the run's log.
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._bar.add_task(
                 "", total=int(trainer.estimated_stepping_batches), completed=trainer.global_step, epoch=1
@@ -58,7 +61,11 @@ class ProgressDisplay(Callback):
             if name.startswith("validation/")
         )
         seconds = time.monotonic() - self._start
+        if self._bar:
+            self._bar.stop()
         print(f"epoch {trainer.current_epoch + 1}  step {trainer.global_step}  {metrics}  {seconds:.1f} s", flush=True)
+        if self._bar:
+            self._bar.start()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the bar."""

@@ -13,7 +13,7 @@ from labkit.tracking.logger import RunLogger
 from labkit.tracking.run import Run
 from labkit.training.checkpoint import find_newest
 from labkit.training.checkpointing import AtomicCheckpointIO, Checkpointing
-from labkit.training.duration import Duration
+from labkit.training.duration import Duration, Interval
 from labkit.training.progress import ProgressDisplay
 from labkit.training.seeding import seed_everything
 from labkit.training.task import Task
@@ -36,8 +36,14 @@ class StepRecorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin after the steps of a checkpoint."""
-        del pl_module
         self._step = trainer.global_step
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the last epoch be followed by a validation, or its weights would never be judged."""
+        del pl_module
+        if trainer.check_val_every_n_epoch and trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,7 +72,7 @@ def fit(
     *,
     duration: Duration,
     validation_every: Duration = Duration(1, "epochs"),
-    checkpoint_every: Duration = Duration(1, "minutes"),
+    checkpoint_every: Interval = Interval(1, "minutes"),
     monitor: str = "validation/loss",
     mode: Literal["min", "max"] = "min",
     accumulate: int = 1,
@@ -82,7 +88,7 @@ def fit(
     :param training: Batches to learn from.
     :param validation: Batches to judge by.
     :param duration: How long, in epochs or steps.
-    :param validation_every: How often to judge, in epochs or steps.
+    :param validation_every: How often to judge, in epochs or steps; the end is always judged.
     :param checkpoint_every: How often to write a checkpoint, beside the ends of epochs.
     :param monitor: The metric by which a checkpoint is the best.
     :param mode: Whether the best is the smallest or the largest.
@@ -148,7 +154,13 @@ def evaluate(task: Task, loader: Loader) -> dict[str, Any]:
     :return: Metrics by name, tensors, without the stage's name.
     """
     _quieten_lightning()
-    trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer = Trainer(
+        devices=1,  # every process would take the whole set
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.test(task, loader, verbose=False)
     return task.results["test"]
 

@@ -90,7 +90,7 @@ def test_an_option_may_be_written_with_underscores() -> None:
         (["--width"], "--width: expected one argument; see `paint --help`."),
         (
             ["--drying", "soon\nor late"],
-            r"'soon\nor late' is no duration: write a whole number of epochs, steps or minutes, such as '10 epochs'.",
+            r"'soon\nor late' is no duration: write a whole number of epochs or steps, such as '10 epochs'.",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
-from labkit.training.duration import Duration
+from labkit.training.duration import Duration, Interval
 
 
 @entry_point
@@ -17,7 +17,7 @@ def train(
     *,
     duration: Duration = Duration(30, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
-    checkpoint_every: Duration = Duration(3, "steps"),
+    checkpoint_every: Interval = Interval(3, "steps"),
     workers: int = 2,
     seconds_per_batch: float = 0.0,
     devices: int = 1,

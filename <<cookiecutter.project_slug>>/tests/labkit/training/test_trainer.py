@@ -20,7 +20,7 @@ from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
 from labkit.tracking.state import State
 from labkit.training import checkpoint
-from labkit.training.duration import Duration
+from labkit.training.duration import Duration, Interval
 from labkit.training.seeding import seed_everything
 from labkit.training.task import Result
 from labkit.training.tasks import Classification
@@ -136,6 +136,21 @@ def test_validation_can_leave_out_epochs(run: Run) -> None:
     assert read_steps(run)["validation/loss"] == [10, 20]
 
 
+@pytest.mark.parametrize(
+    ("duration", "every"), [("3 epochs", "2 epochs"), ("13 steps", "2 epochs"), ("13 steps", "10 steps")]
+)
+def test_the_end_is_judged_whatever_was_asked_for(run: Run, duration: str, every: str) -> None:
+    train(run, duration, validation_every=Duration.parse(every))
+    end = Duration.parse(duration).in_steps(5)
+    assert read_steps(run)["validation/loss"] == [10, end]
+    assert read_weights(run)["global_step"] == end
+
+
+def test_a_training_that_is_shorter_than_its_interval_of_validations_is_judged_once(run: Run) -> None:
+    train(run, "2 epochs", validation_every=Duration(5, "epochs"))
+    assert read_steps(run)["validation/loss"] == [10]
+
+
 def test_a_step_can_be_made_of_several_batches(run: Run) -> None:
     train(run, "2 epochs", accumulate=2)
     assert read_steps(run)["train/loss_step"] == list(range(1, 7))
@@ -221,7 +236,7 @@ def test_checkpoints_are_written_every_few_epochs_or_minutes(
         run,
         "3 epochs",
         follow(math.nan, math.nan, math.nan),
-        checkpoint_every=Duration.parse(every),
+        checkpoint_every=Interval.parse(every),
         callbacks=[LambdaCallback(on_save_checkpoint=watch, on_train_batch_end=take_half_a_minute)],
     )
     assert steps == expected
