@@ -36,7 +36,7 @@ test: $(TOOLS)/test environment ## Run the template's whole test suite (ARGS="-k
 	$(TOOLS)/bin/python -m pytest $(ARGS)
 
 benchmark: environment ## Measure beside others (NAME=loop ARGS=--help)
-	$(DEMO)/.venv/bin/python benchmarks/$(NAME).py $(ARGS)
+	$(DEMO)/.venv/bin/python -m benchmarks.$(NAME) $(ARGS)
 
 format: $(TOOLS)/test ## Rewrite the template's own Python as ruff has it
 	$(TOOLS)/bin/ruff check --fix $(FORMATTED)

@@ -25,6 +25,8 @@ def train(
     validation_every: Duration = Duration(1, "epochs"),
     checkpoint_every: Interval = Interval(1, "minutes"),
     workers: Annotated[int, Limits(least=0)] = 0,
+    data: str | None = None,
+    fold: Annotated[int, Limits(least=0, most=3)] = 0,
     run_id_pretrained: str | None = None,
     may_be_missing: tuple[str, ...] = (),
 ) -> None:
@@ -39,6 +41,8 @@ def train(
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
     :param workers: The processes that load data; 0 loads in this one.
+    :param data: What `prepare` made, a folder or an address; by default, the digits that come with scikit-learn.
+    :param fold: Which of the four folds of the data is to judge by, 0 to 3.
     :param run_id_pretrained: Begin with the best weights of this run, rather than with random ones.
     :param may_be_missing: The weights that stay random where that run has none of their shape: "model.8.*".
     """
@@ -49,9 +53,10 @@ def train(
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
-    from .data import load_parts, shift
+    from .data import find_parts, shift
 
-    parts = load_parts()
+    parts = find_parts(run.environment, data, fold)
+    run.log_footprint(parts.footprint)
     training = Loader(
         parts.training, batch_size=batch_size, seed=run.seed, shuffle=True, transform=shift, workers=workers
     )
