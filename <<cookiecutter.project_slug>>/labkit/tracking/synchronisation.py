@@ -35,8 +35,8 @@ def sync_runs(*run_ids: str) -> int:
     if not all(has_all):
         store = Masker(environment.secrets()).mask(environment.mlflow_tracking_uri)
         print(
-            f"Of {has_all.count(False)} of {len(folders)} runs something is left: {store} has to answer, and to know the "
-            "run; then repeat `sync-runs`.",
+            f"Of {has_all.count(False)} of {len(folders)} runs something is left: {store} has to answer, and to know "
+            "the run; then repeat `sync-runs`.",
             file=sys.stderr,
         )
         return EXIT_FAILED
