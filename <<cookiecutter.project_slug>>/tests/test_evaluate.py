@@ -26,7 +26,7 @@ def test_a_trained_network_reads_digits(project: Project, capsys: pytest.Capture
 
 
 def test_a_run_that_failed_before_any_checkpoint_says_so(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main(["--data", "nowhere"]) != 0
+    assert train.main(["--run-id-pretrained", "unheard-of"]) == 2
     run_id = project.run.info.run_id
     capsys.readouterr()
     assert evaluate.main(["--run-id", run_id]) == 2

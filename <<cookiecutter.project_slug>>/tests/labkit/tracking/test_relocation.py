@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from labkit.environment import Environment
+from labkit.tracking.attempt import attempt
+from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Envelope, Run, create_run, open_run
-from labkit.tracking.state import STATE_TAG
+from labkit.tracking.state import STATE_TAG, State
 from tests.labkit.tracking.test_outage import RECORD, STEPS, assert_complete, find_sender
 from tests.project import Project
 
@@ -131,6 +133,21 @@ def test_to_look_at_a_run_from_elsewhere_says_nothing_about_its_state(
     assert project.run.data.tags[STATE_TAG] == "interrupted"
 
 
+def test_where_a_machine_knows_the_newest_attempt_nothing_is_fetched(project: Project, run: Run) -> None:
+    spool = run.folder / "spool.jsonl"
+    path = run.folder / "checkpoints" / "last.ckpt"
+    path.parent.mkdir()
+    for text in ("in the store", "newer, and not there yet"):
+        path.write_text(text)
+        before = spool.read_bytes() if spool.exists() else b""
+        opened = open_run(project.environment, run.identifier)
+        with attempt(opened):
+            assert spool.read_bytes().startswith(before)
+            assert opened.checkpoint("last").read_text() == text
+            opened.log_artifact(path, "checkpoints")
+            raise Interruption(State.INTERRUPTED)
+
+
 def test_there_and_back_again(project: Project, first: Machine, second: Machine, lost: Run) -> None:
     process = second.record(lost, "wait")
     process.send_signal(signal.SIGTERM)
@@ -141,3 +158,21 @@ def test_there_and_back_again(project: Project, first: Machine, second: Machine,
     logs = {file.path for file in project.store.list_artifacts(lost.identifier, "logs")}
     assert logs == {f"logs/attempt-{number}.txt" for number in (1, 2, 3)}
     assert len(first.open(lost).history["loss"][0]) == STEPS
+
+
+def test_a_newer_checkpoint_of_elsewhere_takes_the_place_of_the_one_here(project: Project, run: Run) -> None:
+    def work(opened: Run, text: str) -> None:
+        path = opened.folder / "checkpoints" / "last.ckpt"
+        with attempt(opened):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            opened.log_artifact(path, "checkpoints")
+            raise Interruption(State.INTERRUPTED)
+
+    elsewhere = Environment.read({"RUNS_PATH": str(project.path / "elsewhere")}, project.path)
+    work(run, "here")
+    work(open_run(elsewhere, run.identifier), "there")
+    opened = open_run(project.environment, run.identifier)
+    assert opened.checkpoint("last").read_text() == "here"
+    with attempt(opened):
+        assert opened.checkpoint("last").read_text() == "there"

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def wait_for_a_step(process: subprocess.Popen[bytes], spool: Path, size: int) ->
         time.sleep(0.01)
 
 
-def interrupt_at_random(project: Project, stop: signal.Signals, times: int, seed: int, *words: str) -> Path:
+def interrupt_at_random(
+    project: Project, stop: signal.Signals, times: int, seed: int, *words: str, lose_folder: bool = False
+) -> Path:
     """Train to the end in spite of so many signals; return the folder of the run."""
     moments = random.Random(seed)
     before = folders_of_runs(project)
@@ -59,6 +62,8 @@ def interrupt_at_random(project: Project, stop: signal.Signals, times: int, seed
         time.sleep(moments.uniform(0, LONGEST_MOMENT))
         process.send_signal(stop)
         assert process.wait(SECONDS_UNTIL_STUCK) != 0, "the training was over before it was stopped often enough"
+        if lose_folder:
+            shutil.rmtree(folder)
         process = start(project, "--run-id", folder.name)
     assert process.wait(SECONDS_UNTIL_STUCK) == 0, (project.path / "stderr.txt").read_text()
     return folder
@@ -81,6 +86,21 @@ def assert_same(one: Any, other: Any, place: str = "checkpoint") -> None:
         assert one == other, place
 
 
+def assert_same_outcome(project: Project, whole: Path, stopped: Path) -> None:
+    """Compare a run that was stopped with one that was not: checkpoints, metrics, also in the store, and the state."""
+    for name in ("last", "best"):
+        one, other = (checkpoint.read(checkpoint.path_of(folder, name)) for folder in (whole, stopped))
+        assert_same(one, other)
+    histories = [read_history(folder / FILE_NAME) for folder in (whole, stopped)]
+    assert histories[0] == histories[1]
+    steps_taken = checkpoint.read(checkpoint.path_of(whole, "last"))["global_step"]
+    assert histories[1]["train/loss_step"][0] == list(range(1, steps_taken + 1))
+    for metric, (steps, values) in histories[1].items():
+        assert project.read_metric(stopped.name, metric) == list(zip(steps, values, strict=True))
+    run = project.store.get_run(stopped.name)
+    assert (run.info.status, run.data.tags["labkit.state"]) == ("FINISHED", "finished")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop", "times", "words"),
@@ -101,15 +121,15 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     (whole,) = folders_of_runs(project)
 
     stopped = interrupt_at_random(project, stop, times, seed, *words)
+    assert_same_outcome(project, whole, stopped)
 
-    for name in ("last", "best"):
-        one, other = (checkpoint.read(checkpoint.path_of(folder, name)) for folder in (whole, stopped))
-        assert_same(one, other)
-    histories = [read_history(folder / FILE_NAME) for folder in (whole, stopped)]
-    assert histories[0] == histories[1]
-    steps_taken = checkpoint.read(checkpoint.path_of(whole, "last"))["global_step"]
-    assert histories[1]["train/loss_step"][0] == list(range(1, steps_taken + 1))
-    for metric, (steps, values) in histories[1].items():
-        assert project.read_metric(stopped.name, metric) == list(zip(steps, values, strict=True))
-    run = project.store.get_run(stopped.name)
-    assert (run.info.status, run.data.tags["labkit.state"]) == ("FINISHED", "finished")
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_nothing_of_it_is_but_in_the_store(project: Project) -> None:
+    words = ("--seed", str(SEED_OF_RUN))
+    assert start(project, *words).wait(SECONDS_UNTIL_STUCK) == 0
+    (whole,) = folders_of_runs(project)
+    stopped = interrupt_at_random(project, signal.SIGUSR1, 2, 0, lose_folder=True)
+    assert_same_outcome(project, whole, stopped)
+    names = {file.path for file in project.store.list_artifacts(stopped.name, "logs")}
+    assert names == {f"logs/attempt-{number}.txt" for number in (1, 2, 3)}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Optimizer
@@ -275,7 +276,28 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(run: Run, st
         assert torch.equal(weights["state_dict"][name], value), name
 
 
-def resume(run: Run, script: type[Scripted], duration: str, **arguments: Any) -> Run:
+class HalfPrecision(Callback):
+    """Lets gradients be scaled, as on a GPU, by a factor that doubles after every step."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        del pl_module, stage
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=1)
+        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
+
+
+def test_the_scale_of_gradients_is_kept_through_an_interruption(run: Run, project: Project) -> None:
+    train(run, "2 epochs", callbacks=[HalfPrecision()])
+    assert read_weights(run)["MixedPrecision"]["scale"] == 2.0**11
+    stopped = project.make_run()
+    with stopped.signals.installed(), pytest.raises(Interruption):
+        train(stopped, "2 epochs", callbacks=[HalfPrecision(), signal_after(3)])
+    assert read_weights(stopped)["MixedPrecision"]["scale"] == 2.0**4
+    again = resume(stopped, Classification, "2 epochs", callbacks=[HalfPrecision()])
+    assert again.history == run.history
+    assert read_weights(again)["MixedPrecision"] == read_weights(run)["MixedPrecision"]
+
+
+def resume(run: Run, script: type[Classification], duration: str, **arguments: Any) -> Run:
     """Go on with a run in what would be another process."""
     run.spool.close()
     again = Run(run.identifier, run.name, run.experiment_name, run.envelope, run.environment)
