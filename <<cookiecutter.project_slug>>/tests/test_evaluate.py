@@ -26,7 +26,7 @@ def test_a_trained_network_reads_digits(project: Project, capsys: pytest.Capture
 
 
 def test_a_run_that_failed_before_any_checkpoint_says_so(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main(["--duration", "1 minute"]) == 2
+    assert train.main(["--expect", "0123abcd"]) == 2
     run_id = project.run.info.run_id
     capsys.readouterr()
     assert evaluate.main(["--run-id", run_id]) == 2

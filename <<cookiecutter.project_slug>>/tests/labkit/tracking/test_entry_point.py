@@ -206,7 +206,7 @@ def test_a_seed_out_of_range_is_refused(
         (["--layers", "many"], "--layers takes a value of type int, not 'many'."),
         (
             ["--duration", "soon"],
-            "'soon' is no duration: write a whole number of epochs, steps or minutes, such as '10 epochs'.",
+            "'soon' is no duration: write a whole number of epochs or steps, such as '10 epochs'.",
         ),
         (
             ["--run-id", "nothing"],
