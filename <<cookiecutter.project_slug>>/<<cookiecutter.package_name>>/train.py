@@ -41,7 +41,7 @@ def train(
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
     :param workers: The processes that load data; 0 loads in this one.
-    :param data: What `prepare` made, a folder or an address; by default, the digits that come with scikit-learn.
+    :param data: What ``prepare`` made, a folder or an address; by default, the digits that come with scikit-learn.
     :param fold: Which of the four folds of the data is to judge by, 0 to 3.
     :param run_id_pretrained: Begin with the best weights of this run, rather than with random ones.
     :param may_be_missing: The weights that stay random where that run has none of their shape: "model.8.*".
