@@ -18,7 +18,8 @@ CODE := generate.py local_extensions.py hooks tests
 FORMATTED := $(CODE) benchmarks
 DEMO := build/my-research
 # What belongs to the user's own work: no account, server or environment of theirs may decide how the demo ends.
-OWN := $(foreach name,ARGS CONFIG OUTPUT MLFLOW_TRACKING_URI SLACK_URL VIRTUAL_ENV,-u $(name))
+OWN := $(foreach name,ARGS CONFIG OUTPUT VIRTUAL_ENV PYTHONPATH RUNS_PATH LABKIT_RUN_ID RANK LOCAL_RANK SLURM_PROCID \
+    MLFLOW_RUN_ID MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD SLACK_URL,-u $(name))
 
 .PHONY: project demo test environment benchmark format lint type-check clean help
 
@@ -35,7 +36,7 @@ test: $(TOOLS)/test environment ## Run the template's whole test suite (ARGS="-k
 	$(TOOLS)/bin/python -m pytest $(ARGS)
 
 benchmark: environment ## Measure beside others (NAME=loop ARGS=--help)
-	$(DEMO)/.venv/bin/python benchmarks/$(NAME).py $(ARGS)
+	$(DEMO)/.venv/bin/python -m benchmarks.$(NAME) $(ARGS)
 
 format: $(TOOLS)/test ## Rewrite the template's own Python as ruff has it
 	$(TOOLS)/bin/ruff check --fix $(FORMATTED)

@@ -41,8 +41,8 @@ FORMS = {
         "my-group",
     ),
     "bucket": (
-        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
-        "3 to 63 lower-case letters, digits, inner dots and hyphens",
+        r"(?=.{3,63}$)(?!\d+(\.\d+){3}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*",
+        "3 to 63 lower-case letters, digits, single inner dots and inner hyphens, and no IP address",
         "my-group-data",
     ),
 }

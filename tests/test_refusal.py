@@ -50,6 +50,9 @@ REFUSALS = [
     ("slurm_host", "login example", "a host as ssh takes it", "ada@login.example.org"),
     ("kubernetes_namespace", "My_Group", "lower-case letters", "my-group"),
     ("bucket", "s3://data", "3 to 63 lower-case letters", "my-group-data"),
+    ("bucket", "my..data", "single inner dots", "my-group-data"),
+    ("bucket", "192.168.1.1", "no IP address", "my-group-data"),
+    ("bucket", "ab", "3 to 63 lower-case letters", "my-group-data"),
 ]
 
 

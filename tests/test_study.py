@@ -31,6 +31,32 @@ def test_a_fresh_project_passes_its_own_tests(tmp_path: Path) -> None:
     assert project.git("status", "--porcelain") == ""
 
 
+def test_another_architecture_touches_one_file(tmp_path: Path) -> None:
+    project = render(tmp_path, COMBINATIONS["default"])
+    project.adopt_environment()
+    model = project.folder / "my_research" / "model.py"
+    text = model.read_text()
+    for old, new in {
+        'Literal["mlp", "cnn"]': 'Literal["mlp", "cnn", "linear"]',
+        '"cnn": cnn}': '"cnn": cnn, "linear": linear}',
+        "\n\nARCHITECTURES": """
+
+def linear(shape: Sequence[int], classes: int) -> "nn.Module":
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes))
+
+
+ARCHITECTURES""",
+    }.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    model.write_text(text)
+
+    project.run("make train ARGS='--architecture linear --duration \"2 steps\"'")
+    project.run("make evaluate")
+
+
 def test_what_is_slow_holds_too(tmp_path: Path) -> None:
     project = render(tmp_path, COMBINATIONS["default"])
     project.adopt_environment()

@@ -24,7 +24,7 @@ def evaluate(*, run_id: str | None = None, checkpoint: Literal["best", "last"] =
     from labkit.training import trainer
     from labkit.training.checkpoint import load_weights
 
-    from .data import load_parts
+    from .data import find_parts
     from .train import make_task, train
 
     environment = Environment.read()
@@ -33,7 +33,9 @@ def evaluate(*, run_id: str | None = None, checkpoint: Literal["best", "last"] =
     path = run.checkpoint(checkpoint)
     step = load_weights(task, path)
 
-    results = trainer.evaluate(task, Loader(load_parts().test, batch_size=256, seed=run.seed))
+    parts = find_parts(environment, run.arguments.get("data"), run.arguments.get("fold", 0))
+    run.check_footprint(parts.footprint)
+    results = trainer.evaluate(task, Loader(parts.test, batch_size=256, seed=run.seed))
     metrics = {f"test/{name}": float(value) for name, value in results.items() if value.numel() == 1}
     with recording(run):
         run.log_metrics(metrics, step=step)

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 Architecture = Literal["mlp", "cnn"]
+"""A new one is a function below and its name here; torch is imported there, so that `train --help` answers at once."""
 
 
-def mlp(shape: Sequence[int], classes: int, width: int = 128) -> nn.Module:
+def mlp(shape: Sequence[int], classes: int, width: int = 128) -> "nn.Module":
     """Make a multi-layer perceptron with one hidden layer.
 
     :param shape: The shape of an input.
@@ -17,10 +19,12 @@ def mlp(shape: Sequence[int], classes: int, width: int = 128) -> nn.Module:
     :param width: The units of the hidden layer.
     :return: A module from ``(batch, *shape)`` to ``(batch, classes)``.
     """
+    from torch import nn
+
     return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), width), nn.ReLU(), nn.Linear(width, classes))
 
 
-def cnn(shape: Sequence[int], classes: int, width: int = 32) -> nn.Module:
+def cnn(shape: Sequence[int], classes: int, width: int = 32) -> "nn.Module":
     """Make a small convolutional network.
 
     :param shape: The shape of an input: channels, height, width; the latter two divisible by 4.
@@ -28,6 +32,8 @@ def cnn(shape: Sequence[int], classes: int, width: int = 32) -> nn.Module:
     :param width: The channels of the first convolution.
     :return: A module from ``(batch, *shape)`` to ``(batch, classes)``.
     """
+    from torch import nn
+
     channels, height, length = shape
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1),
@@ -42,4 +48,4 @@ def cnn(shape: Sequence[int], classes: int, width: int = 32) -> nn.Module:
     )
 
 
-ARCHITECTURES: Final[dict[Architecture, Callable[[Sequence[int], int], nn.Module]]] = {"mlp": mlp, "cnn": cnn}
+ARCHITECTURES: Final[dict[Architecture, Callable[[Sequence[int], int], "nn.Module"]]] = {"mlp": mlp, "cnn": cnn}

@@ -1,12 +1,14 @@
 """Train a classifier: `train --help`."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from labkit.command import Limits
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
 from labkit.training.duration import Duration, Interval
+
+from .model import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
     from labkit.training.tasks import Classification
@@ -16,17 +18,17 @@ if TYPE_CHECKING:
 def train(
     run: Run,
     *,
-    architecture: Literal["mlp", "cnn"] = "cnn",
+    architecture: Architecture = "cnn",
     learning_rate: Annotated[float, Limits(above=0)] = 0.01,
     batch_size: Annotated[int, Limits(least=1)] = 64,
     duration: Duration = Duration(15, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
     checkpoint_every: Interval = Interval(1, "minutes"),
     workers: Annotated[int, Limits(least=0)] = 0,
+    data: str | None = None,
+    fold: Annotated[int, Limits(least=0, most=3)] = 0,
     run_id_pretrained: str | None = None,
-    checkpoint_pretrained: Literal["best", "last"] = "best",
     may_be_missing: tuple[str, ...] = (),
-    may_be_unused: tuple[str, ...] = (),
 ) -> None:
     """Train a classifier of handwritten digits.
 
@@ -39,10 +41,10 @@ def train(
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
     :param workers: The processes that load data; 0 loads in this one.
-    :param run_id_pretrained: Begin with the weights of this run, rather than with random ones.
-    :param checkpoint_pretrained: Which of its checkpoints.
-    :param may_be_missing: The weights that stay random where that checkpoint has none of their shape: "model.8.*".
-    :param may_be_unused: The weights of that checkpoint that are left out where the model has no place for them.
+    :param data: What ``prepare`` made, a folder or an address; by default, the digits that come with scikit-learn.
+    :param fold: Which of the four folds of the data is to judge by, 0 to 3.
+    :param run_id_pretrained: Begin with the best weights of this run, rather than with random ones.
+    :param may_be_missing: The weights that stay random where that run has none of their shape: "model.8.*".
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
@@ -51,9 +53,10 @@ def train(
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
-    from .data import load_parts, shift
+    from .data import find_parts, shift
 
-    parts = load_parts()
+    parts = find_parts(run.environment, data, fold)
+    run.log_footprint(parts.footprint)
     training = Loader(
         parts.training, batch_size=batch_size, seed=run.seed, shuffle=True, transform=shift, workers=workers
     )
@@ -62,9 +65,7 @@ def train(
     seed_everything(run.seed, "initialisation")
     task = make_task(architecture, learning_rate)
     if run_id_pretrained:
-        load_pretrained(
-            task, run, run_id_pretrained, checkpoint_pretrained, may_be_missing=may_be_missing, may_be_unused=may_be_unused
-        )
+        load_pretrained(task, run, run_id_pretrained, may_be_missing=may_be_missing)
     fit(
         task,
         run,
@@ -78,7 +79,7 @@ def train(
     run.log_figure("confusion-validation", plot_confusion(task.results["validation"]["confusion"].numpy()))
 
 
-def make_task(architecture: Literal["mlp", "cnn"], learning_rate: float = 0.01) -> "Classification":
+def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Classification":
     """Put model, task, optimiser and schedule together; each is exchanged here and nowhere else.
 
     :param architecture: The model.
@@ -93,7 +94,6 @@ def make_task(architecture: Literal["mlp", "cnn"], learning_rate: float = 0.01) 
     from labkit.training.tasks import Classification
 
     from .data import CLASSES, SHAPE
-    from .model import ARCHITECTURES
 
     def schedule(optimizer: Optimizer, steps: int) -> LRScheduler:
         return OneCycleLR(optimizer, learning_rate, total_steps=steps)

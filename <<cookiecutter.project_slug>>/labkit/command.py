@@ -86,7 +86,7 @@ class Command(Generic[P, R]):
             return report_error(program_name(self.function), error)
         except KeyboardInterrupt:
             return EXIT_KILLED
-        return result if isinstance(result, int) else EXIT_DONE
+        return result if type(result) is int else EXIT_DONE
 
 
 def command(function: Callable[P, R]) -> Command[P, R]:

@@ -16,6 +16,7 @@ NUMERICS: Final = (
     *("OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"),
 )
 """How many threads add up a sum, for one, decides about its rounding."""
+VARIABLES_OF_RANK: Final = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 SCHEMES_OF_DATABASES: Final = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -111,7 +112,7 @@ class Environment:
             job_id=values.get("JOB_ID"),
             variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
             leading_run_id=values.get("LABKIT_RUN_ID"),
-            rank=int(values.get("RANK") or values.get("SLURM_PROCID") or values.get("LOCAL_RANK") or 0),
+            rank=next((_read_rank(name, values[name]) for name in VARIABLES_OF_RANK if name in values), 0),
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 
@@ -149,6 +150,12 @@ def _read_boolean(name: str, value: str) -> bool:
     if word in WORDS_FOR_FALSE:
         return False
     raise UsageError(f"The variable {name} is '{value}': write 'true' or 'false'.")
+
+
+def _read_rank(name: str, value: str) -> int:
+    if not value.isdecimal():
+        raise UsageError(f"The variable {name} is '{value}': write the number of the process, from 0.")
+    return int(value)
 
 
 def _read_tracking_uri(value: str) -> str:

@@ -1,6 +1,9 @@
 # The study's entry points; ARGS are their options: make train ARGS="--learning-rate 0.01"
 
-.PHONY: train evaluate
+.PHONY: prepare train evaluate
+
+prepare: .venv/bin/python ## Prepare the data (ARGS="--fold-by writer --push s3://bucket/digits")
+	@.venv/bin/prepare $(ARGS)
 
 train: .venv/bin/python ## Train (ARGS=--help: all options)
 	@.venv/bin/train $(ARGS)

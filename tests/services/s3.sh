@@ -3,7 +3,7 @@
 # Example: settings=$(tests/services/s3.sh start /tmp/s3) && eval "$settings"
 #
 # A Ceph gateway on a free port of the loopback interface: one monitor, one store in memory, one gateway. `start` prints
-# the settings of its clients as `export` lines; `stop` ends these three processes. Needs root, and on Debian:
+# the settings of its clients as `export` lines; `stop` ends these three processes. On Debian it needs:
 #   apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
 set -Eeuo pipefail
 
@@ -75,7 +75,8 @@ SETTINGS
 # Usage: start_daemons FOLDER ACCESS_KEY SECRET_KEY
 # Example: start_daemons /tmp/s3 key secret
 start_daemons() {
-  local folder=$1 configuration=(-c "$1/ceph.conf") name store monitor legacy gateway
+  local folder=$1 configuration=(-c "$1/ceph.conf") owner=() name store monitor legacy gateway
+  if ((EUID == 0)); then owner=(--setuser root --setgroup root); fi # it would become somebody else
   mkdir -p "$folder"/{monitor,store}
   read -r monitor legacy gateway <<<"$(find_free_ports 3)"
   write_settings "$folder" "$monitor" "$legacy" "$gateway"
@@ -90,7 +91,7 @@ start_daemons() {
   timeout 60 ceph "${configuration[@]}" osd new "$store"
   ceph-osd "${configuration[@]}" -i 0 --mkfs --osd-uuid "$store"
   ceph-osd "${configuration[@]}" -i 0
-  radosgw "${configuration[@]}" -n client.gateway --setuser root --setgroup root
+  radosgw "${configuration[@]}" -n client.gateway "${owner[@]}"
   await_port "$gateway" 60
   timeout 60 radosgw-admin "${configuration[@]}" -n client.gateway user create --uid=test --display-name=test \
     --access-key="$2" --secret-key="$3"

@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from labkit.command import EXIT_DONE, EXIT_FAILED, UsageError, command
 from labkit.data.record import RECORD_FOLDER, record_path
 from labkit.environment import Environment
+
+if TYPE_CHECKING:
+    from labkit.data.footprint import Footprint
+    from labkit.data.storage import Storage
 
 ARCHIVES: Final = frozenset({".tar", ".zip"})
 RECORDS: Final = ("footprint", "statistics", "split.json")
@@ -24,23 +28,11 @@ def data_push(path: Path, uri: str) -> int:
     :param uri: Where it shall be: s3://bucket/key.
     :return: 0; 1 if the data cannot be sent.
     """
-    from labkit.data.footprint import identify_data
-    from labkit.data.progress import show_progress
-    from labkit.data.statistics import data_analyze
     from labkit.data.storage import Storage, StorageError
 
-    with show_progress(f"Verifying {path}") as progress:
-        footprint = identify_data(path, progress=progress)
-    for images in find_images(path):
-        data_analyze(images)
     try:
         with Storage(Environment.read()) as storage:
-            storage.upload(path, uri)
-            if not path.is_dir():
-                folder = uri.rstrip("/").rpartition("/")[0]
-                for record in (record_path(path, name) for name in RECORDS):
-                    if record.exists():
-                        storage.upload(record, f"{folder}/{RECORD_FOLDER}/{record.name}")
+            footprint = push_data(path, uri, storage)
     except UsageError:
         raise
     except StorageError as error:
@@ -48,6 +40,33 @@ def data_push(path: Path, uri: str) -> int:
         return EXIT_FAILED
     print(f"{uri}  {footprint.root}")
     return EXIT_DONE
+
+
+def push_data(path: Path, uri: str, storage: "Storage") -> "Footprint":
+    """Put a prepared data set into the bucket; see :func:`data_push`.
+
+    :param path: A folder or a file.
+    :param uri: Where it shall be.
+    :param storage: Reaches the bucket.
+    :return: The data's footprint.
+    :raises UsageError: If there are no such data, or they are not as recorded.
+    :raises StorageError: If they cannot be sent.
+    """
+    from labkit.data.footprint import identify_data
+    from labkit.data.progress import show_progress
+    from labkit.data.statistics import data_analyze
+
+    with show_progress(f"Verifying {path}") as progress:
+        footprint = identify_data(path, progress=progress)
+    for images in find_images(path):
+        data_analyze(images)
+    storage.upload(path, uri)
+    if not path.is_dir():
+        folder = uri.rstrip("/").rpartition("/")[0]
+        for record in (record_path(path, name) for name in RECORDS):
+            if record.exists():
+                storage.upload(record, f"{folder}/{RECORD_FOLDER}/{record.name}")
+    return footprint
 
 
 def find_images(path: Path) -> list[Path]:

@@ -86,7 +86,7 @@ class EntryPoint(Generic[P]):
             environment = Environment.read()
             continues = "run_id" in given
             if environment.rank:
-                run = open_run(environment, given.get("run_id") or environment.leading_run_id or "")
+                run = self._join(given, environment)
             elif continues:
                 run = self._continue(given, environment)
             else:
@@ -202,6 +202,15 @@ class EntryPoint(Generic[P]):
                 )
         self._check_parameters(run)
         return run
+
+    def _join(self, given: dict[str, Any], environment: Environment) -> Run:
+        identifier = given.get("run_id") or environment.leading_run_id
+        if identifier is None:
+            raise UsageError(
+                f"this is process {environment.rank} of several, and none says which run it joins: start one process, "
+                "which starts the others, or give all of them the same --run-id."
+            )
+        return open_run(environment, identifier)
 
     def _check_parameters(self, run: Run) -> None:
         """Refuse arguments that the code, which may be newer than the run, has no parameters for, or no values."""

@@ -374,7 +374,8 @@ def open_run(environment: Environment, identifier: str) -> Run:
         if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise
         raise UsageError(
-            f"there is no run '{identifier}' in {environment.mlflow_tracking_uri}: give the id that `train` printed."
+            f"there is no run '{identifier}' in {Masker(environment.secrets()).mask(environment.mlflow_tracking_uri)}: "
+            "give the id that `train` printed."
         ) from None
     folder = environment.runs_path / identifier
     attempt = entry.data.tags.get(ATTEMPT_TAG)
@@ -438,6 +439,11 @@ def find_or_create_experiment(environment: Environment, name: str) -> str:
 
     store = connect(environment)
     if experiment := store.get_experiment_by_name(name):
+        if experiment.lifecycle_stage != "active":
+            raise UsageError(
+                f"the experiment '{name}' was deleted: restore it with `mlflow experiments restore -x "
+                f"{experiment.experiment_id}`, or give another --experiment-name."
+            )
         return experiment.experiment_id
     # A server knows where its artifacts go; those of a local store go into the project, wherever the command was given.
     local = environment.mlflow_tracking_uri.startswith("sqlite:")

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from labkit.command import EXIT_DONE, EXIT_FAILED, UnavailableError, UsageError, command
 from labkit.environment import Environment
+from labkit.secret import Masker
 from labkit.tracking.contact import describe
 from labkit.tracking.relocation import catch_up
 from labkit.tracking.run import open_run
@@ -32,9 +33,10 @@ def sync_runs(*run_ids: str) -> int:
     folders = [find_folder(environment, run_id) for run_id in run_ids] or find_folders(environment)
     has_all = [synchronise(folder, environment) for folder in folders]
     if not all(has_all):
+        store = Masker(environment.secrets()).mask(environment.mlflow_tracking_uri)
         print(
-            f"Of {has_all.count(False)} of {len(folders)} runs something is left: {environment.mlflow_tracking_uri} "
-            "has to answer, and to know the run; then repeat `sync-runs`.",
+            f"Of {has_all.count(False)} of {len(folders)} runs something is left: {store} has to answer, and to know "
+            "the run; then repeat `sync-runs`.",
             file=sys.stderr,
         )
         return EXIT_FAILED

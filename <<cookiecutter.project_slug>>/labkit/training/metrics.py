@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.distributed import all_reduce, is_available, is_initialized
 from torchmetrics import Metric
+
+from labkit.training.distribution import gather
 
 LIMIT_OF_BATCHES: Final = 32
 LIMIT_OF_ELEMENTS: Final = 2**18
@@ -25,7 +26,10 @@ class EpochMetrics:
         """Begin an epoch.
 
         :param metrics: Metrics by name; each stage needs copies of its own.
+        :raises ValueError: If one has the name of the loss.
         """
+        if "loss" in metrics:
+            raise ValueError("a metric cannot be named 'loss': so is the mean loss, which is always there")
         self.metrics = dict(metrics)
         self._loss_sum = 0.0
         self._samples = 0
@@ -49,11 +53,12 @@ class EpochMetrics:
         :return: Tensors by name; scalars, but for metrics such as a confusion matrix.
         """
         self._pass_on()
-        sums = torch.tensor([self._loss_sum, self._samples], dtype=torch.float64)
-        if is_available() and is_initialized():
-            all_reduce(sums)
-        loss = sums[0] / sums[1] if sums[1] else torch.tensor(math.nan)
-        return {"loss": loss, **{name: metric.compute() for name, metric in self.metrics.items()}}
+        sums, samples = zip(*gather((self._loss_sum, self._samples)), strict=True)
+        loss = sum(sums) / sum(samples) if any(samples) else math.nan
+        return {
+            "loss": torch.tensor(loss, dtype=torch.float64),
+            **{name: metric.compute() for name, metric in self.metrics.items()},
+        }
 
     def reset(self) -> None:
         """Begin another epoch."""

@@ -112,6 +112,11 @@ def test_a_process_learns_its_rank_from_whoever_started_it(folder: Path, name: s
     assert Environment.read({}, folder).rank == 0
 
 
+def test_a_rank_that_is_no_number_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"^The variable RANK is 'first': write the number of the process, from 0\.$"):
+        Environment.read({"RANK": "first"}, folder)
+
+
 def test_an_empty_variable_counts_as_absent(folder: Path) -> None:
     variables = dict.fromkeys(["RUNS_PATH", "DATA_PATH", "S3_VERIFY", "DEVELOPMENT_MODE", "MLFLOW_TRACKING_URI"], "")
     assert Environment.read(variables, folder) == Environment.read({}, folder)

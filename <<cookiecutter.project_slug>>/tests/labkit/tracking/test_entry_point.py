@@ -206,7 +206,7 @@ def test_a_seed_out_of_range_is_refused(
         (["--layers", "many"], "--layers takes a value of type int, not 'many'."),
         (
             ["--duration", "soon"],
-            "'soon' is no duration: write a whole number of epochs, steps or minutes, such as '10 epochs'.",
+            "'soon' is no duration: write a whole number of epochs or steps, such as '10 epochs'.",
         ),
         (
             ["--run-id", "nothing"],
@@ -358,3 +358,18 @@ def test_an_entry_point_can_be_called_with_a_run_that_exists(
     train(run, layers=5)
     run.spool.close()
     assert [(seed, arguments["layers"]) for seed, arguments in received] == [(7, 5)]
+
+
+def test_a_process_of_several_that_joins_no_run_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @entry_point
+    def train(run: Run) -> None:
+        """Train."""
+        raise AssertionError(run)
+
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.delenv("LABKIT_RUN_ID", raising=False)
+    assert train.main([]) == 2
+    assert capsys.readouterr().err.startswith("train: this is process 1 of several, and none says which run it joins:")
+    assert project.runs == []

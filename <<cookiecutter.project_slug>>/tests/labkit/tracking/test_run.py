@@ -1,6 +1,7 @@
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,20 @@ def test_a_folder_that_mlflow_cannot_work_in_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "Ada's"
     with pytest.raises(UsageError, match=r"MLflow can keep no store in .*, because of the ' in its path"):
         connect(Environment.read({}, folder))
+
+
+def test_the_password_of_the_store_is_in_no_sentence(project: Project) -> None:
+    hidden = replace(project.environment, further_secrets=(project.path.name,))
+    with pytest.raises(UsageError) as refusal:
+        open_run(hidden, "nothing")
+    assert project.path.name not in str(refusal.value)
+
+
+def test_an_experiment_that_was_deleted_is_said_to_be(project: Project, run: Run) -> None:
+    experiment = project.store.get_run(run.identifier).info.experiment_id
+    project.store.delete_experiment(experiment)
+    sentence = (
+        rf"^the experiment 'experiment' was deleted: restore it with `mlflow experiments restore -x {experiment}`"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        project.make_run()

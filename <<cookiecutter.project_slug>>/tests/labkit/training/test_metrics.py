@@ -131,6 +131,11 @@ def test_a_state_replaces_all_that_was_taken_in() -> None:
     assert_identical(metrics.compute(), truth)
 
 
+def test_no_metric_takes_the_place_of_the_loss() -> None:
+    with pytest.raises(ValueError, match="a metric cannot be named 'loss'"):
+        EpochMetrics({"loss": MulticlassAccuracy(3)})
+
+
 def test_an_epoch_without_a_batch_has_no_loss() -> None:
     assert math.isnan(float(EpochMetrics({}).compute()["loss"]))
 

@@ -35,4 +35,4 @@ def test_on_a_terminal_too_the_log_has_what_was_printed_and_secrets_are_masked(p
     assert [line[: line.index("  [secret]/accuracy")] for line in lines] == ["epoch 1  step 7", "epoch 2  step 14"]
     assert all(line in shown for line in lines)
     assert "14/14" in shown  # the bar
-    assert "validation" not in shown.partition("\r\nrun  ")[0]  # before the summary
+    assert "validation" not in shown.partition("run      ")[0]  # before the summary
