@@ -169,3 +169,4 @@ def _quieten_lightning() -> None:
     """Leave out what says nothing about the run: advertisements, absent devices, a library's own leftovers."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")
+    warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
