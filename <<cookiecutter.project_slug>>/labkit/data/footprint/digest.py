@@ -87,14 +87,19 @@ class _Worker:
         """Hand out a batch."""
         self.batches.append((number, paths))
         content = b"\0".join(paths)
-        _write(self.process.stdin, LENGTH.pack(len(content)) + content)
+        try:
+            _write(self.process.stdin, LENGTH.pack(len(content)) + content)
+        except BrokenPipeError as error:
+            raise _ended_from_outside() from error
 
     def receive(self) -> tuple[int, list[Digest]]:
-        """Take what came of the batch that was sent first."""
+        """Take what came of the batch that was sent first; an idle process has something to say only when it ends."""
+        if not self.batches:
+            raise _ended_from_outside()
         number, paths = self.batches.popleft()
         content = _read(self.process.stdout, REPLY.size * len(paths))
         if len(content) < REPLY.size * len(paths):
-            raise ChildProcessError(errno.ECHILD, "A process that computes hashes was ended from outside.")
+            raise _ended_from_outside()
         digests: list[Digest] = []
         for path, (error, size, time_ns, sha256) in zip(paths, REPLY.iter_unpack(content), strict=True):
             if error:
@@ -106,6 +111,10 @@ class _Worker:
         """End the process."""
         self.process.kill()
         self.process.__exit__(None, None, None)
+
+
+def _ended_from_outside() -> ChildProcessError:
+    return ChildProcessError(errno.ECHILD, "A process that computes hashes was ended from outside.")
 
 
 def _hash_in_processes(batches: Iterator[list[File[T]]]) -> Iterator[tuple[T, Digest | None]]:

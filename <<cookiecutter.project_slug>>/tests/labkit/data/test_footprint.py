@@ -260,6 +260,21 @@ class TestFaults:
         with pytest.raises(ChildProcessError, match="ended from outside"):
             list(hashes)
 
+    def test_a_helper_that_is_killed_while_idle_ends_the_work_too(self, tmp_path: Path) -> None:
+        path = os.fsencode(write(tmp_path, {"a": b"1"}) / "a")
+
+        def find_files() -> Iterator[File[int]]:
+            for number in range(3):
+                yield File(number, path, 4 * 2**20)
+            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+                os.waitid(os.P_PID, int(child), os.WEXITED | os.WNOWAIT)
+            for number in range(100):
+                yield File(number, path, 4 * 2**20)
+
+        with pytest.raises(ChildProcessError, match="ended from outside"):
+            list(hash_files(find_files()))
+
     def test_no_helper_stays_when_the_work_is_given_up(self, tmp_path: Path) -> None:
         before = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
         paths = [os.fsencode(write(tmp_path, {f"{number}": bytes(4 * 2**20)}) / f"{number}") for number in range(20)]
