@@ -3,6 +3,7 @@
 import collections
 import io
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -18,6 +19,10 @@ SUFFIXES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 AHEAD_PER_THREAD: Final = 16
+
+_array_guard = threading.Lock()
+"""NumPy reads an array's header by Python's parser, which in Python 3.11 and 3.12 now and then fails in one thread where
+another uses it at the same time (https://github.com/python/cpython/issues/106905)."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,7 +52,8 @@ def decode_image(content: bytes, name: str, mode: str | None = None) -> "NDArray
 
     try:
         if name.lower().endswith(".npy"):
-            return np.load(io.BytesIO(content), allow_pickle=False)
+            with _array_guard:
+                return np.load(io.BytesIO(content), allow_pickle=False)
         from PIL import Image
 
         with Image.open(io.BytesIO(content)) as image:
