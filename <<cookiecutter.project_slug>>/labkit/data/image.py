@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -26,6 +27,10 @@ PLAIN_ARRAY: Final = re.compile(
     re.DOTALL,
 )
 HEADER_START: Final = 10
+
+_header_guard = threading.Lock()
+"""NumPy has the header of an array parsed as Python, which takes ten times as long as all else and which threads cannot
+do at the same time: before Python 3.11.8 and 3.12.2 this raises a SystemError now and then (CPython's issue 106905)."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,8 +60,10 @@ def decode_image(content: bytes, name: str, mode: str | None = None) -> "NDArray
 
     try:
         if name.lower().endswith(".npy"):
-            array = _decode_plain_array(content)
-            return np.load(io.BytesIO(content), allow_pickle=False) if array is None else array
+            if (array := _decode_plain_array(content)) is not None:
+                return array
+            with _header_guard:
+                return np.load(io.BytesIO(content), allow_pickle=False)
         from PIL import Image
 
         with Image.open(io.BytesIO(content)) as image:
@@ -68,11 +75,7 @@ def decode_image(content: bytes, name: str, mode: str | None = None) -> "NDArray
 
 
 def _decode_plain_array(content: bytes) -> "NDArray[Any] | None":
-    """Decode a NumPy file of the usual kind; nothing if it is of another one, or damaged.
-
-    NumPy has the header parsed as Python, which takes ten times as long as all else and which threads cannot do at the
-    same time: before Python 3.11.8 and 3.12.2 this raises a SystemError now and then (CPython's issue 106905).
-    """
+    """Decode a NumPy file of the usual kind without parsing its header as Python; None if it is another, or damaged."""
     import numpy as np
 
     header = PLAIN_ARRAY.match(content)

@@ -407,7 +407,10 @@ def _pair(lines: Iterable[bytes], runs: Iterable[list[_State]], *, keep_equal: b
     waiting: list[bytes] = []
     for run in runs:
         waiting += itertools.islice(lines, max(0, len(run) - len(waiting)))
-        if not keep_equal and [line[HASH_SIZE + 1 :] for line in waiting] == [state[-1] for state in run]:
+        if [line[HASH_SIZE + 1 :] for line in waiting] == [state[-1] for state in run]:
+            if keep_equal:
+                for line, state in zip(waiting, run, strict=True):
+                    yield _Recorded(state[0], state[1], line[:HASH_SIZE]), state
             waiting = []
             continue
         at = 0

@@ -1,6 +1,6 @@
 """Objects in S3: what is there, their bytes, and new ones.
 
-boto3 speaks to the server, except where bytes come down: it signs the address of each range, and the bytes come through
+boto3 speaks to the server, except where bytes come down: botocore signs an object's address, and the bytes come through
 :mod:`labkit.data.storage.connection`. With each range the server is told which version is meant (``If-Match``), so that
 an object that is replaced during a download is noticed at once.
 """
@@ -9,8 +9,10 @@ import contextlib
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, quote
 
 from labkit.data.storage.address import S3Address
 from labkit.data.storage.checksum import Checksum, Piece, read_etag, verify_file
@@ -28,11 +30,13 @@ from labkit.data.storage.transfer import RANGE_SIZE
 from labkit.environment import Environment
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from botocore.client import BaseClient
 
 PART_SIZE: Final = 8 << 20
 MOST_PARTS: Final = 10_000
 THREADS: Final = 8
+SECONDS_OF_A_SIGNATURE: Final = 3600
 MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 DENIED: Final = frozenset(
     {"401", "403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
@@ -46,6 +50,8 @@ class Server:
         self.environment = environment
         self.connections = ConnectionPool(environment.s3_verify, environment.proxy_url)
         self._clients: dict[int, Any] = {}
+        self._credentials: dict[int, Any] = {}
+        self._places: dict[str, tuple[str, str]] = {}
 
     def __reduce__(self) -> tuple[type["Server"], tuple[Environment]]:
         return Server, (self.environment,)
@@ -64,6 +70,45 @@ class Server:
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
             client.close()
+
+    def sign(self, address: S3Address) -> str:
+        """Return where an object can be read without credentials, for as long as a transfer may take.
+
+        The client's own way to it works out the server of the bucket each time, and takes longer than a small object.
+
+        :param address: The object's address.
+        :return: The signed address on the web.
+        :raises StorageError: If there are no credentials.
+        """
+        from botocore.auth import S3SigV4QueryAuth
+        from botocore.awsrequest import AWSRequest
+
+        with explained(str(address)):
+            place, region = self._find_place(address.bucket)
+            request = AWSRequest("GET", place + quote(address.key, safe="/~"))
+            S3SigV4QueryAuth(self._find_credentials(), "s3", region, SECONDS_OF_A_SIGNATURE).add_auth(request)
+        return str(request.url)
+
+    def _find_credentials(self) -> Any:
+        """Return the credentials that hold now; some are renewed from time to time."""
+        from botocore.exceptions import NoCredentialsError
+
+        process = os.getpid()
+        if process not in self._credentials:
+            self._credentials[process] = make_session(self.environment).get_credentials()
+        credentials = self._credentials[process]
+        if credentials is None:
+            raise NoCredentialsError
+        return credentials.get_frozen_credentials()
+
+    def _find_place(self, bucket: str) -> tuple[str, str]:
+        """Return what comes before each key of a bucket, and the region for which requests to it are signed."""
+        if bucket not in self._places:
+            url = self.client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "key"})
+            place, _, query = url.partition("?")
+            region = parse_qs(query)["X-Amz-Credential"][0].split("/")[-3]
+            self._places[bucket] = (place.removesuffix("key"), region)
+        return self._places[bucket]
 
     @property
     def endpoint(self) -> str:
@@ -194,12 +239,9 @@ class S3Object:
         :raises BrokenConnectionError: If another attempt may succeed.
         :raises ChangedError: If this version is no longer there.
         """
-        url = self.server.client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.address.bucket, "Key": self.address.key}
-        )
         with open_range(
             self.server.connections,
-            url,
+            self.server.sign(self.address),
             piece,
             uri=self.uri,
             size=self.size,
@@ -215,7 +257,6 @@ def make_client(environment: Environment) -> Any:
     :param environment: Where the server is and who asks; what it leaves out, boto3 finds in its usual places.
     :return: The client.
     """
-    from boto3.session import Session
     from botocore.config import Config
 
     proxies = {"http": environment.proxy_url, "https": environment.proxy_url} if environment.proxy_url else None
@@ -229,11 +270,7 @@ def make_client(environment: Environment) -> Any:
         proxies=proxies,
         s3={"addressing_style": "path"} if environment.s3_endpoint_url else None,
     )
-    session = Session(
-        aws_access_key_id=environment.aws_access_key_id,
-        aws_secret_access_key=environment.aws_secret_access_key,
-        aws_session_token=environment.aws_session_token,
-    )
+    session = make_session(environment)
     return session.client(
         "s3",
         region_name=session.region_name or "us-east-1",
@@ -241,6 +278,39 @@ def make_client(environment: Environment) -> Any:
         verify=environment.s3_verify,
         config=configuration,
     )
+
+
+def make_session(environment: Environment) -> "Session":
+    """Make what finds the credentials and settings of a user.
+
+    :param environment: What it says goes before boto3's usual places.
+    :return: The session.
+    """
+    from boto3.session import Session
+    from botocore.session import get_session
+
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
+    return Session(
+        botocore_session=session,
+        aws_access_key_id=environment.aws_access_key_id,
+        aws_secret_access_key=environment.aws_secret_access_key,
+        aws_session_token=environment.aws_session_token,
+    )
+
+
+def parse_time(text: Any) -> datetime:
+    """Read a time as botocore does, only sooner: that is most of the time that listing a directory takes.
+
+    :param text: A time in any of S3's notations.
+    :return: The same.
+    """
+    from botocore.utils import parse_timestamp
+
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return parse_timestamp(text)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,8 @@ class ConnectionPool:
         default_factory=lambda: defaultdict(list), init=False, repr=False
     )
     _guard: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _proxies: dict[tuple[str, str | None], str | None] = field(default_factory=dict, init=False, repr=False)
+    """What the system's settings say of each server: finding it out takes longer than a small request."""
 
     def __del__(self) -> None:
         self.close()
@@ -157,9 +159,12 @@ class ConnectionPool:
         return connection
 
     def _find_proxy(self, url: SplitResult) -> str | None:
-        if urllib.request.proxy_bypass(url.hostname or ""):
-            return None
-        return self.proxy_url or urllib.request.getproxies().get(url.scheme)
+        server = (url.scheme, url.hostname)
+        if server not in self._proxies:
+            is_near = urllib.request.proxy_bypass(url.hostname or "")
+            proxy = self.proxy_url or urllib.request.getproxies().get(url.scheme)
+            self._proxies[server] = None if is_near else proxy
+        return self._proxies[server]
 
 
 def make_tls_context(verify: bool | str) -> ssl.SSLContext:
