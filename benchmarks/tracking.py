@@ -148,7 +148,7 @@ def train_lightning(clock: Clock, logger: "Logger | bool") -> None:
 def train_labkit(clock: Clock, run: Any, *, checkpoints: bool) -> None:
     """Train by Labkit's trainer, with a checkpoint every 50 steps or none before the end."""
     from labkit.data.loading import Loader
-    from labkit.training.duration import Duration
+    from labkit.training.duration import Duration, Interval
     from labkit.training.tasks import Classification
     from labkit.training.trainer import fit
     from torch.optim import AdamW
@@ -161,7 +161,7 @@ def train_labkit(clock: Clock, run: Any, *, checkpoints: bool) -> None:
         Loader(data, batch_size=512, seed=1),
         duration=Duration(clock.steps, "steps"),
         validation_every=Duration(10**6, "epochs"),
-        checkpoint_every=Duration(50, "steps") if checkpoints else Duration(1000, "minutes"),
+        checkpoint_every=Duration(50, "steps") if checkpoints else Interval(1000, "minutes"),
         callbacks=[clock.callback()],
         accelerator="cpu",
     )
