@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -68,6 +68,10 @@ class Environment:
     """The process's number among those that execute one run together, as torchrun, Slurm or Lightning say it."""
     leading_run_id: str | None = None
     """``LABKIT_RUN_ID``: the run that the first of these processes tells the others to join."""
+    credentials_key_file: Path | None = None
+    """``CREDENTIALS_KEY_FILE``: the key of the project's credentials, on a machine that has no keychain."""
+    editor: str = "vi"
+    """``VISUAL`` or ``EDITOR``: the command that edits a text file."""
     further_secrets: tuple[str, ...] = field(default=(), repr=False)
     """The values of variables that Labkit does not know, but that are named like secrets; passwords in addresses."""
 
@@ -113,6 +117,8 @@ class Environment:
             variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
             leading_run_id=values.get("LABKIT_RUN_ID"),
             rank=next((_read_rank(name, values[name]) for name in VARIABLES_OF_RANK if name in values), 0),
+            credentials_key_file=path("CREDENTIALS_KEY_FILE"),
+            editor=values.get("VISUAL") or values.get("EDITOR") or "vi",
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 
@@ -128,6 +134,16 @@ class Environment:
             *self.further_secrets,
         )
         return tuple(value for value in candidates if value)
+
+
+def read_variables(names: Iterable[str], variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Read variables that only a user's own files name, as credentials.
+
+    :param names: Their names.
+    :param variables: Names and values; an empty value counts as absent.
+    :return: The values of those that are set, by name.
+    """
+    return {name: variables[name] for name in names if variables.get(name)}
 
 
 def find_project(directory: Path) -> Path:
