@@ -176,7 +176,11 @@ class Context:
                 callbacks=[*callbacks, *(inspection.observe(run) for inspection in self._inspections)],
             )
             series = {metric: values for metric, (_, values) in run.history.items()}
-        scores = {metric: values[-1] for metric, values in series.items()}
+        scores = {
+            metric: values[-1]
+            for metric, values in series.items()
+            if metric.startswith(("train/", "validation/")) and not metric.endswith("_step")
+        }
         shown = "  ".join(
             f"{metric} {value:.4f}" for metric, value in sorted(scores.items()) if metric.startswith("validation/")
         )
