@@ -116,6 +116,7 @@ def fit(
         val_check_interval=batches_per_validation,
         check_val_every_n_epoch=None if batches_per_validation else validation_every.amount,
         accumulate_grad_batches=accumulate,
+        gradient_clip_val=task.gradient_clip,
         devices=devices,
         num_nodes=nodes,
         logger=RunLogger(run),
@@ -143,7 +144,7 @@ def fit(
         enable_model_summary=False,
         **trainer_arguments,
     )
-    task.steps = steps
+    task.steps, task.epochs = steps, math.ceil(steps / steps_per_epoch)
     seed_everything(run.seed, "training", trainer.global_rank)
     trainer.fit(task, training, validation, ckpt_path=find_newest(run.folder), weights_only=True)
 

@@ -1,4 +1,6 @@
-"""A study in which all is random that can be: order, augmentation, workers, dropout; with schedule and accumulation."""
+"""A study in which all is random that can be: order, augmentation, workers, dropout; with schedule,
+accumulation and a moving average of the weights.
+"""
 
 import random
 import sys
@@ -73,6 +75,8 @@ def train(
         classes=3,
         optimizer=partial(AdamW, lr=0.01),
         scheduler=schedule,
+        gradient_clip=1.0,
+        average_decay=0.9,
     )
     fit(
         task,
@@ -85,7 +89,6 @@ def train(
         accumulate=2,
         devices=devices,
         accelerator="cpu",
-        gradient_clip_val=1.0,
     )
 
 
