@@ -5,18 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from labkit.launch.slurm.name import Name
+
 SEPARATOR: Final = "|"
 FIELDS: Final = ("JobArrayID", "JobID", "State", "RestartCnt", "TimeUsed", "Reason", "Name")
 LIST_JOBS: Final = (
     f"squeue --me --array --states=all --noheader --Format='{','.join(f'{field}:{SEPARATOR}' for field in FIELDS)}'"
 )
+WAITING: Final = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 ENDED: Final = frozenset(
     {
         *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
         *("REVOKED", "TIMEOUT"),
     }
 )
-NAME: Final = re.compile(r"(?P<launch>[\w.-]+)/(?P<part>\d+)(\+(?P<offset>\d+))?")
 MAX_ARRAY_SIZE: Final = re.compile(r"^MaxArraySize\s*=\s*(\d+)$", re.MULTILINE)
 
 
@@ -26,40 +28,37 @@ class Entry:
 
     :ivar job_id: As a user gives it to Slurm's commands, such as ``12_3``.
     :ivar number: Slurm's own number of it; of two, that of the newer job is greater.
+    :ivar name: The job's name.
+    :ivar task: Its number in the array; 0 for a job without tasks.
     :ivar state: Slurm's word.
     :ivar restarts: How often it was put back into the queue.
     :ivar time: For how long it has been running, as Slurm writes it.
     :ivar reason: Why it waits, in Slurm's word.
-    :ivar launch: The session or run that it belongs to.
-    :ivar part: Which of the launch's array jobs it belongs to.
-    :ivar unit: What it executes: a run's id or ``SESSION/NUMBER``.
     """
 
     job_id: str
     number: int
+    name: Name
+    task: int
     state: str
     restarts: int
     time: str
     reason: str
-    launch: str
-    part: int
-    unit: str
+
+    @property
+    def unit(self) -> str:
+        """What it executes: a run's id or ``SESSION/NUMBER``."""
+        return self.name.unit(self.task)
 
     @property
     def is_active(self) -> bool:
         """Whether it waits or runs."""
         return self.state not in ENDED
 
-
-def name_job(launch: str, part: int, offset: int | None) -> str:
-    """Name an array job after what it executes, so that Slurm's queue alone tells what is under way.
-
-    :param launch: The id of a session or run.
-    :param part: Which of the launch's array jobs it is.
-    :param offset: For a session's, what is to be added to a task's number to have the trial's.
-    :return: The name.
-    """
-    return f"{launch}/{part}" + ("" if offset is None else f"+{offset}")
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits."""
+        return self.state in WAITING
 
 
 def read_queue(text: str) -> list[Entry]:
@@ -71,7 +70,7 @@ def read_queue(text: str) -> list[Entry]:
     return [entry for line in text.splitlines() if (entry := _read_entry(line))]
 
 
-def newest(entries: Iterable[Entry]) -> dict[str, Entry]:
+def choose(entries: Iterable[Entry]) -> dict[str, Entry]:
     """Choose for each unit the job that says where it stands.
 
     :param entries: Of a unit perhaps several, where it was submitted again.
@@ -96,24 +95,16 @@ def _read_entry(line: str) -> Entry | None:
     if len(words) < len(FIELDS):
         return None
     job_id, number, state, restarts, time, reason, name = words[: len(FIELDS)]
-    named = NAME.fullmatch(name)
-    if not named:
-        return None
-    launch, offset, task = named["launch"], named["offset"], job_id.partition("_")[2]
-    if offset is None:
-        unit = launch
-    elif task.isdecimal():
-        unit = f"{launch}/{int(offset) + int(task)}"
-    else:
+    parsed, task = Name.parse(name), job_id.partition("_")[2]
+    if parsed is None or (parsed.offset is None) != (not task) or not (task or "0").isdecimal():
         return None
     return Entry(
         job_id=job_id,
         number=int(number),
+        name=parsed,
+        task=int(task or 0),
         state=state,
         restarts=int(restarts),
         time=time,
         reason="" if reason == "None" else reason,
-        launch=launch,
-        part=int(named["part"]),
-        unit=unit,
     )

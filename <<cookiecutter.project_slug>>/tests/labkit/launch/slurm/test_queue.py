@@ -1,4 +1,7 @@
-from labkit.launch.slurm.queue import Entry, name_job, newest, read_max_array_size, read_queue
+import pytest
+
+from labkit.launch.slurm.name import Name
+from labkit.launch.slurm.queue import Entry, choose, read_max_array_size, read_queue
 
 QUEUE = """\
 5|5|CANCELLED|0|0:01|None|train.sh|
@@ -11,10 +14,9 @@ slurm_load_jobs: a message
 """
 
 
-def make(unit: str, number: int, state: str) -> Entry:
-    return Entry(
-        job_id=str(number), number=number, state=state, restarts=0, time="", reason="", launch="s", part=0, unit=unit
-    )
+def make(task: int, number: int, state: str) -> Entry:
+    name = Name(launch="s", part=0, offset=0)
+    return Entry(job_id="", number=number, name=name, task=task, state=state, restarts=0, time="", reason="")
 
 
 def test_the_names_of_jobs_tell_what_they_execute() -> None:
@@ -22,29 +24,32 @@ def test_the_names_of_jobs_tell_what_they_execute() -> None:
     assert pending == Entry(
         job_id="8_5",
         number=8,
+        name=Name(launch="rates-1", part=0, offset=1000),
+        task=5,
         state="PENDING",
         restarts=0,
         time="0:00",
         reason="JobArrayTaskLimit",
-        launch="rates-1",
-        part=0,
-        unit="rates-1/1005",
     )
+    assert pending.unit == "rates-1/1005"
     assert (running.job_id, running.unit, running.restarts, running.time) == ("8_0", "rates-1/1000", 2, "1-02:03:04")
-    assert (single.unit, single.launch, single.part, single.reason) == ("4f0c12", "4f0c12", 3, "")
+    assert (single.unit, single.name, single.reason) == ("4f0c12", Name(launch="4f0c12", part=3), "")
     assert [entry.is_active for entry in (pending, running, single)] == [True, True, False]
 
 
-def test_a_name_is_read_as_it_was_given() -> None:
-    (entry,) = read_queue(f"7_4|7|RUNNING|0|0:00|None|{name_job('rates-1', 2, 2002)}|\n")
-    assert (entry.launch, entry.part, entry.unit) == ("rates-1", 2, "rates-1/2006")
-    (entry,) = read_queue(f"7|7|RUNNING|0|0:00|None|{name_job('4f0c12', 1, None)}|\n")
-    assert (entry.launch, entry.part, entry.unit) == ("4f0c12", 1, "4f0c12")
+@pytest.mark.parametrize("name", [Name(launch="rates-1", part=2, offset=2002), Name(launch="4f0c12", part=0)])
+def test_a_name_is_read_as_it_was_given(name: Name) -> None:
+    assert Name.parse(str(name)) == name
+
+
+@pytest.mark.parametrize("text", ["train.sh", "a/b", "a b/0", "a/0+", "../0", "a/0/jobs"])
+def test_other_names_are_not_ours(text: str) -> None:
+    assert Name.parse(text) is None
 
 
 def test_of_several_jobs_the_active_one_counts_and_then_the_newest() -> None:
-    entries = [make("s/0", 9, "FAILED"), make("s/0", 4, "RUNNING"), make("s/1", 3, "FAILED"), make("s/1", 7, "TIMEOUT")]
-    assert {unit: entry.number for unit, entry in newest(entries).items()} == {"s/0": 4, "s/1": 7}
+    entries = [make(0, 9, "FAILED"), make(0, 4, "RUNNING"), make(1, 3, "FAILED"), make(1, 7, "TIMEOUT")]
+    assert {unit: entry.number for unit, entry in choose(entries).items()} == {"s/0": 4, "s/1": 7}
 
 
 def test_the_size_of_an_array_is_the_clusters_or_slurms_default() -> None:
