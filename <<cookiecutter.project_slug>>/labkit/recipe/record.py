@@ -60,8 +60,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from labkit.atomic import write_atomically
 from labkit.command import UnavailableError, UsageError
-from labkit.data.record import write_atomically
 from labkit.environment import Environment
 from labkit.recipe.check import Verdict
 from labkit.recipe.result import Plain, Result, decode_number, encode_numbers
