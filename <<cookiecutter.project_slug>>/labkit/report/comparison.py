@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from labkit.command import Limits, UsageError, command
 from labkit.environment import Environment
 from labkit.report.configuration import Circumstance, Group, find_differences, group_runs
-from labkit.report.statistics import FEWEST, Estimate, correct, estimate, find_p_value, find_smallest_p
+from labkit.report.statistics import FEWEST, Estimate, correct, estimate, find_p_value, find_smallest_p, is_finite
 from labkit.report.store import SEED, StoredRun, read_runs
 from labkit.report.table import Column, Table, TableFormat, choose_decimals
 from labkit.tracking.state import State
@@ -18,8 +18,6 @@ from labkit.tracking.state import State
 Mode = Literal["max", "min"]
 WORDS_OF_COSTS: Final = ("loss", "error", "perplexity", "entropy")
 """A metric with one of these in its name is better where it is smaller."""
-LARGEST: Final = sys.float_info.max
-"""What a store keeps for infinity."""
 
 
 @command
@@ -139,11 +137,6 @@ def judge(
 def choose_mode(metric: str) -> Mode:
     """Choose by the name of a metric whether the best is the largest or the smallest."""
     return "min" if any(word in metric.lower() for word in WORDS_OF_COSTS) else "max"
-
-
-def is_finite(value: float) -> bool:
-    """Tell whether a value of a metric is a number; a store keeps the largest one for infinity."""
-    return abs(value) < LARGEST  # NaN is not
 
 
 def make_table_of_groups(groups: Sequence[Group], metric: str, confidence: float) -> Table:

@@ -6,6 +6,7 @@ which assume nothing about the distribution; several of them are corrected after
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 FEWEST: Final = 3
 """Seeds below which nothing is claimed."""
 RESAMPLES: Final = 9_999
+LARGEST: Final = sys.float_info.max
+"""What a store keeps for infinity."""
 SEED: Final = 0
 """The same runs give the same table."""
 
@@ -29,6 +32,11 @@ class Estimate:
     """A bootstrap confidence interval of the mean; None for fewer than three values."""
     interquartile_mean: float
     """The mean of the middle half."""
+
+
+def is_finite(value: float) -> bool:
+    """Tell whether a value of a metric is a number; a store keeps the largest one for infinity."""
+    return abs(value) < LARGEST  # NaN is not
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:

@@ -1,7 +1,9 @@
 """What the tracking store knows of runs: read only, as plain data."""
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from labkit.command import UsageError
@@ -13,8 +15,10 @@ from labkit.tracking.state import STATE_TAG, State
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-PAGE: Final = 1000
+PAGE: Final = 500
 """How many runs are asked for at once."""
+NEWEST: Final = 50
+"""How many are asked for again to see what has changed."""
 SESSION_TAG: Final = "labkit.session"
 SOURCE_TAG: Final = "labkit.source"
 SEED: Final = "seed"
@@ -37,6 +41,11 @@ class StoredRun:
     metrics: Mapping[str, float]
     """The last value of each metric."""
     tags: Mapping[str, str]
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it may still change."""
+        return self.state not in {State.FINISHED, State.FAILED, State.KILLED}
 
     @property
     def seed(self) -> str | None:
@@ -86,7 +95,99 @@ def read_runs(
     if session is not None and ("'" in session or "\\" in session):
         raise UsageError(f"there is no session {session!r}: the name of one has neither quotes nor backslashes.")
     selection = f"tags.`{SESSION_TAG}` = '{session}'" if session is not None else ""
-    return [make_record(entry, experiments) for entry in _search(environment, list(experiments), selection)]
+    runs: list[StoredRun] = []
+    token: str | None = None
+    while True:
+        page = connect(environment).search_runs(list(experiments), selection, max_results=PAGE, page_token=token)
+        runs += [make_record(entry, experiments) for entry in page]
+        token = page.token
+        if not token:
+            return runs
+
+
+@asks_the_store
+def read_page(environment: Environment, token: str | None) -> tuple[list[StoredRun], str | None]:
+    """Read many of the runs of a store, the newest first.
+
+    :param environment: Says which store.
+    :param token: Where to go on; None for the beginning.
+    :return: The runs, and where to go on, or None where these are the last.
+    """
+    store = connect(environment)
+    experiments = {found.experiment_id: found.name for found in store.search_experiments()}
+    page = store.search_runs(list(experiments), max_results=PAGE, page_token=token)
+    return [make_record(entry, experiments) for entry in page], page.token or None
+
+
+@asks_the_store
+def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> list[StoredRun]:
+    """Read the runs that are new or that may have changed since they were read: the newest, and those in progress.
+
+    :param environment: Says which store.
+    :param known: What was read before.
+    :return: The runs that were read now; of one that has been deleted in the meantime the old record is what is left.
+    """
+    store = connect(environment)
+    experiments = {found.experiment_id: found.name for found in store.search_experiments()}
+    newest = store.search_runs(list(experiments), max_results=NEWEST)
+    read = {entry.info.run_id: make_record(entry, experiments) for entry in newest}
+    active = [run.identifier for run in known if run.is_active and run.identifier not in read]
+    entries = (store.get_run(identifier) for identifier in active[:NEWEST])
+    others = [make_record(entry, experiments) for entry in entries if entry.info.experiment_id in experiments]
+    return [*read.values(), *others]
+
+
+@asks_the_store
+def read_curve(environment: Environment, run_id: str, metric: str) -> tuple[list[int], list[float]]:
+    """Read the course of a metric.
+
+    :param environment: Says which store.
+    :param run_id: The run.
+    :param metric: The metric's name.
+    :return: Steps, rising, and the last value at each.
+    """
+    history = connect(environment).get_metric_history(run_id, metric)
+    values = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
+    steps = sorted(values)
+    return steps, [values[step] for step in steps]
+
+
+@asks_the_store
+def list_files(environment: Environment, run_id: str, folder: str) -> list[str]:
+    """List the files in a folder of a run, those that only this machine has so far and those of the artifact store.
+
+    :param environment: Says which store, and where runs are kept here.
+    :param run_id: The run.
+    :param folder: The folder; an empty text for the run's own.
+    :return: Paths relative to the run's folder, sorted.
+    """
+    here = environment.runs_path / run_id
+    local = {str(path.relative_to(here)) for path in (here / folder).glob("*") if path.is_file()}
+    stored = connect(environment).list_artifacts(run_id, folder or None)
+    return sorted(local | {file.path for file in stored if not file.is_dir})
+
+
+@asks_the_store
+def read_file(environment: Environment, run_id: str, path: str) -> bytes | None:
+    """Read a file of a run: here, where it is newest, else from the artifact store.
+
+    :param environment: Says which store, and where runs are kept here.
+    :param run_id: The run.
+    :param path: The file's path relative to the run's folder.
+    :return: Its content, or None where there is none.
+    """
+    name = PurePosixPath(path)
+    if name.is_absolute() or ".." in name.parts or run_id in {"", ".", ".."} or "/" in run_id:
+        return None
+    local = environment.runs_path / run_id / name
+    if local.is_file():
+        return local.read_bytes()
+    store = connect(environment)
+    parent = None if str(name.parent) == "." else str(name.parent)
+    if path not in {file.path for file in store.list_artifacts(run_id, parent)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(store.download_artifacts(run_id, path, folder)).read_bytes()
 
 
 def make_record(entry: "Run", experiments: Mapping[str, str]) -> StoredRun:
@@ -108,13 +209,3 @@ def make_record(entry: "Run", experiments: Mapping[str, str]) -> StoredRun:
         metrics=data.metrics,
         tags=data.tags,
     )
-
-
-def _search(environment: Environment, experiments: list[str], selection: str) -> Iterator["Run"]:
-    store, token = connect(environment), None
-    while True:
-        page = store.search_runs(experiments, selection, max_results=PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
