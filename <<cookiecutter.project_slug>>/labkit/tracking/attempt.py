@@ -124,6 +124,32 @@ def _end_with(parent: int) -> None:
 
 
 @contextlib.contextmanager
+def partial_attempt(run: Run, whole: Run) -> Generator[None]:
+    """Work on a run that is part of another one; what ends this work goes on to that one.
+
+    The part needs no sender, no messages and no log of its own: it has those of the whole.
+
+    :param run: The part; nobody has worked on it.
+    :param whole: The run that this process works on in an :func:`attempt`, or a part of it.
+    :return: A context.
+    """
+    run.signals = whole.signals
+    with _hold(run):
+        whole.spool.append({"part": run.identifier})
+        run.spool.append({"state": State.RUNNING, "time": now()})
+        state = State.FAILED
+        try:
+            yield
+            state = State.FINISHED
+        except Interruption as interruption:
+            state = interruption.state
+            raise
+        finally:
+            run.spool.append({"state": state, "time": now()})
+            _close_spool(run)
+
+
+@contextlib.contextmanager
 def recording(run: Run) -> Generator[None]:
     """Add to a run from this process, without a say in how it ended.
 

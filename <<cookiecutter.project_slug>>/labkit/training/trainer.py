@@ -78,6 +78,7 @@ def fit(
     accumulate: int = 1,
     devices: int = 1,
     nodes: int = 1,
+    shows_progress: bool = True,
     callbacks: Sequence[Callback] = (),
     **trainer_arguments: Any,
 ) -> None:
@@ -95,6 +96,7 @@ def fit(
     :param accumulate: The batches whose gradients make one optimiser step.
     :param devices: The processes on each machine, each with its accelerator where there is one; they share each step.
     :param nodes: The machines.
+    :param shows_progress: Whether the user sees steps and validations.
     :param callbacks: Further callbacks of Lightning.
     :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
     :raises UsageError: If data are expected that the run has not been compared with.
@@ -120,7 +122,7 @@ def fit(
         callbacks=[
             *callbacks,
             StepRecorder(steps),
-            ProgressDisplay(),
+            *([ProgressDisplay()] if shows_progress else []),
             Checkpointing(
                 run,
                 training,
