@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from labkit.command import Limits, UnavailableError, UsageError, command
 from labkit.environment import Environment
+from labkit.recipe.record import RECIPE_FILE
 from labkit.report.importance import measure_importance
 from labkit.report.page.column import list_columns
 from labkit.report.page.curves import choose_metric, make_curves_page
@@ -348,7 +349,7 @@ def _make_difference(snapshot: Snapshot, query: Query) -> Element:
 def _make_recipes(snapshot: Snapshot, runs: Sequence[StoredRun]) -> Element:
     pages: list[Node] = []
     for recipe in find_recipes(runs):
-        standing = snapshot.read_json(recipe.identifier, "recipe.json")
+        standing = snapshot.read_json(recipe.identifier, RECIPE_FILE)
         pages.append(make_recipe_page(recipe, standing, runs, find_pictures(snapshot, standing)))
     return element("div", *pages) if pages else _say("No recipe has been executed yet: `recipe` does.")
 

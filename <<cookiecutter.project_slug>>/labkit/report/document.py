@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from labkit.command import Limits, UsageError, command
 from labkit.data.record import write_atomically
 from labkit.environment import Environment
+from labkit.recipe.record import RECIPE_FILE
 from labkit.report.configuration import group_runs
 from labkit.report.importance import measure_importance
 from labkit.report.page.chart import make_layout
@@ -191,7 +192,7 @@ class HtmlWriter:
 
 
 def _make_recipe(snapshot: Snapshot, recipe: StoredRun, runs: Sequence[StoredRun]) -> Element:
-    standing = snapshot.read_json(recipe.identifier, "recipe.json")
+    standing = snapshot.read_json(recipe.identifier, RECIPE_FILE)
     return make_recipe_page(recipe, standing, runs, find_pictures(snapshot, standing))
 
 

@@ -3,16 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from labkit.recipe.record import PARENT_TAG, RECIPE_TAG, ROLE_OF_RECIPE, ROLE_TAG
 from labkit.report.page.column import show_number, show_time
 from labkit.report.page.element import Element, Node, element, link, table
 from labkit.report.page.run import make_gallery
 from labkit.report.page.runs import make_state
 from labkit.report.store import StoredRun
 
-RECIPE_TAG: Final = "labkit.recipe"
-ROLE_TAG: Final = "labkit.recipe.role"
-STEP_TAG: Final = "labkit.step"
-PARENT_TAG: Final = "mlflow.parentRunId"
 CURRENT: Final = "up to date"
 NOT_RUN: Final = "not run"
 NUMBERS: Final = {"NaN", "Infinity", "-Infinity"}
@@ -30,7 +27,7 @@ def find_recipes(runs: Sequence[StoredRun]) -> list[StoredRun]:
     """
     newest: dict[tuple[str, str], StoredRun] = {}
     for run in runs:
-        if run.tags.get(ROLE_TAG) == "recipe":
+        if run.tags.get(ROLE_TAG) == ROLE_OF_RECIPE:
             newest.setdefault((run.experiment, run.tags.get(RECIPE_TAG, "")), run)
     return list(newest.values())
 
