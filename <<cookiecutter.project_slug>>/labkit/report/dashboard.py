@@ -5,7 +5,7 @@ import logging
 import mimetypes
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
@@ -13,15 +13,19 @@ from urllib.parse import quote
 
 from labkit.command import Limits, UnavailableError, UsageError, command
 from labkit.environment import Environment
+from labkit.recipe.record import RECIPE_FILE
+from labkit.report.importance import measure_importance
 from labkit.report.page.column import list_columns
 from labkit.report.page.curves import choose_metric, make_curves_page
 from labkit.report.page.difference import make_choice_page, make_difference_page
 from labkit.report.page.element import Chart, Element, Link, Node, Picture, element, link
 from labkit.report.page.query import Band, Grouping, Query
+from labkit.report.page.recipe import find_recipes, make_recipe_page
 from labkit.report.page.relation import choose_axes, make_relation_page
 from labkit.report.page.run import PICTURES, make_run_page
 from labkit.report.page.runs import make_runs_page
-from labkit.report.snapshot import Snapshot
+from labkit.report.page.sweep import make_sweep_page
+from labkit.report.snapshot import Snapshot, find_pictures
 from labkit.report.store import StoredRun, read_file
 from labkit.secret import Masker
 
@@ -31,7 +35,14 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MILLISECONDS_BETWEEN_LOOKS: Final = 3_000
-PAGES: Final = {"/": "Runs", "/relation": "Relation", "/curves": "Curves", "/compare": "Compare"}
+PAGES: Final = {
+    "/": "Runs",
+    "/recipe": "Recipe",
+    "/relation": "Relation",
+    "/curves": "Curves",
+    "/sweep": "Sweep",
+    "/compare": "Compare",
+}
 RUNS_TO_CHOOSE_FROM: Final = 500
 STYLE: Final = Path(__file__).parent / "page" / "style.css"
 ATTRIBUTES: Final = {"class": "className", "colspan": "colSpan"}
@@ -110,7 +121,8 @@ def make_application(snapshot: Snapshot) -> "Dash":
         path, query, version = path or "/", Query.parse(search or ""), snapshot.refresh()
         run = snapshot.find(path.removeprefix("/run/"))
         now = [version, path, search]
-        if now == seen and not (run and run.is_active):
+        shown = find_recipes(snapshot.runs) if path == "/recipe" else [run] if run else []
+        if now == seen and not any(one.is_active for one in shown):
             return no_update, no_update, no_update
         masthead = [make_component(node) for node in make_masthead(snapshot, path, query)]
         return masthead, make_component(make_page(snapshot, path, query), version), now
@@ -262,6 +274,8 @@ def make_controls(runs: Sequence[StoredRun], path: str, query: Query) -> list[An
         case "/curves":
             metric = choose("metric", metrics, choose_metric(runs, query), "Metric", clearable=False)
             return [condition, metric, pick("band", get_args(Band), query.band, "Band")]
+        case "/sweep":
+            return [condition, choose("metric", metrics, choose_metric(runs, query), "Metric", clearable=False)]
         case "/compare":
             known = {run.identifier: run for run in runs}
             shown = {run.identifier: run for run in runs[:RUNS_TO_CHOOSE_FROM]}
@@ -296,6 +310,7 @@ def make_component(node: Node, version: int = 0) -> Any:
                 figure=node.figure,
                 responsive=True,
                 config={"displayModeBar": False},
+                style={"height": node.figure["layout"]["height"]},
             )
         case Picture():
             return html.Img(src=f"/file/{node.run_id}/{quote(node.path)}?{version}", alt=node.description)
@@ -309,22 +324,34 @@ def make_component(node: Node, version: int = 0) -> Any:
 
 
 def _make_page(snapshot: Snapshot, runs: Sequence[StoredRun], path: str, query: Query) -> Element:
-    match path:
-        case "/":
-            return make_runs_page(runs, query)
-        case "/relation":
-            return make_relation_page(runs, query)
-        case "/curves":
-            return make_curves_page(runs, query, snapshot.read_curve)
-        case "/compare":
-            chosen = [run for run in map(snapshot.find, query.selected) if run]
-            if len(chosen) < 2:  # noqa: PLR2004  it takes two
-                return make_choice_page({run.identifier: run for run in chosen}, query.selected)
-            (old, old_code), (new, new_code) = (snapshot.read_provenance(run) for run in chosen[:2])
-            return make_difference_page(chosen[0], chosen[1], (old, new), (old_code, new_code))
-        case _:
-            run = snapshot.find(path.removeprefix("/run/"))
-            return make_run_page(run, snapshot.read_details(run)) if run else _say("There is no such page.")
+    makers: Mapping[str, Callable[[], Element]] = {
+        "/": lambda: make_runs_page(runs, query),
+        "/recipe": lambda: _make_recipes(snapshot, runs),
+        "/relation": lambda: make_relation_page(runs, query),
+        "/curves": lambda: make_curves_page(runs, query, snapshot.read_curve),
+        "/sweep": lambda: make_sweep_page(runs, query, measure_importance),
+        "/compare": lambda: _make_difference(snapshot, query),
+    }
+    if path in makers:
+        return makers[path]()
+    run = snapshot.find(path.removeprefix("/run/"))
+    return make_run_page(run, snapshot.read_details(run)) if run else _say("There is no such page.")
+
+
+def _make_difference(snapshot: Snapshot, query: Query) -> Element:
+    chosen = [run for run in map(snapshot.find, query.selected) if run]
+    if len(chosen) < 2:  # noqa: PLR2004  it takes two
+        return make_choice_page({run.identifier: run for run in chosen}, query.selected)
+    (old, old_code), (new, new_code) = (snapshot.read_provenance(run) for run in chosen[:2])
+    return make_difference_page(chosen[0], chosen[1], (old, new), (old_code, new_code))
+
+
+def _make_recipes(snapshot: Snapshot, runs: Sequence[StoredRun]) -> Element:
+    pages: list[Node] = []
+    for recipe in find_recipes(runs):
+        standing = snapshot.read_json(recipe.identifier, RECIPE_FILE)
+        pages.append(make_recipe_page(recipe, standing, runs, find_pictures(snapshot, standing)))
+    return element("div", *pages) if pages else _say("No recipe has been executed yet: `recipe` does.")
 
 
 def _serve_pictures(server: "Flask", snapshot: Snapshot) -> None:

@@ -31,13 +31,13 @@ class Snapshot:
     :ivar trouble: Why the store could not be read, if it could not.
     """
 
-    def __init__(self, environment: Environment) -> None:
-        """Begin with no run."""
+    def __init__(self, environment: Environment, runs: Sequence[StoredRun] | None = None) -> None:
+        """Begin with runs that have been read, or with none and :meth:`load` to come."""
         self.environment = environment
         self.version = 0
-        self.is_complete = False
+        self.is_complete = runs is not None
         self.trouble: str | None = None
-        self._runs: dict[str, StoredRun] = {}
+        self._runs = {run.identifier: run for run in runs or ()}
         self._time_of_reading = 0.0
         self._lock = threading.Lock()
         self._read_final_curve = lru_cache(CURVES)(self._read_curve)
@@ -135,3 +135,20 @@ class Snapshot:
         if trouble != self.trouble:
             self.trouble = trouble
             self.version += 1
+
+
+def find_pictures(snapshot: Snapshot, standing: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Find the figures of the steps of a recipe.
+
+    :param snapshot: Knows where they are.
+    :param standing: How the recipe stands, as ``recipe.json`` has it.
+    :return: Paths by the id of the step's run.
+    """
+    steps = [str(step["run_id"]) for step in standing.get("steps", []) if step.get("run_id")]
+    return {
+        identifier: [
+            path for path in list_files(snapshot.environment, identifier, "figures") if path.endswith(PICTURES)
+        ]
+        for identifier in steps
+        if snapshot.find(identifier)
+    }

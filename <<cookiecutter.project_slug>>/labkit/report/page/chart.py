@@ -51,7 +51,7 @@ def make_layout(x: str, y: str, **changes: Any) -> dict[str, Any]:
         "hoverlabel": {"align": "left", "font": {"family": "inherit", "size": 12}},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         "height": 420,
-        "uirevision": f"{x} {y}",
+        "uirevision": plain(f"{x} {y}"),
         **changes,
     }
 

@@ -40,8 +40,10 @@ def summarise(curves: Sequence[Curve], points: int = POINTS) -> Summary:
     steps = np.unique(np.concatenate([steps for steps, _ in curves])) if curves else np.empty(0)
     if len(steps) > points:
         steps = np.linspace(steps[0], steps[-1], points)
-    values = np.array([np.interp(steps, *curve, left=np.nan, right=np.nan) for curve in curves if len(curve[0])])
-    values = values.reshape(-1, len(steps))
+    with_points = [curve for curve in curves if len(curve[0])]
+    values = np.empty((len(with_points), len(steps)))
+    for row, curve in zip(values, with_points, strict=True):
+        row[:] = np.interp(steps, *curve, left=np.nan, right=np.nan)
     present = ~np.isnan(values)
     runs = present.sum(axis=0)
     total = np.where(present, values, 0.0).sum(axis=0)

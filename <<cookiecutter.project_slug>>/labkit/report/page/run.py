@@ -101,7 +101,7 @@ def make_gallery(run: StoredRun, pictures: Sequence[str]) -> Element:
 def make_log(name: str, text: str) -> Element:
     """Show a log as a terminal does: of a line that was written over the last state, without colours, its end only."""
     clean = ESCAPE.sub("", text).replace("\r\n", "\n")
-    lines = [line.rpartition("\r")[2] for line in clean.splitlines()]
+    lines = [line.rpartition("\r")[2] for line in clean.rstrip("\n").split("\n")]
     shown = lines[-LINES_OF_A_LOG:]
     left_out = [f"… {len(lines) - len(shown):,} lines before these\n"] if len(shown) < len(lines) else []
     return element(
