@@ -114,6 +114,16 @@ class Project:
             variables={"VIRTUAL_ENV": str(own)},
         )
 
+    def adopt_tools(self) -> None:
+        """Give the project the shared Poetry and uv, as if `make init` had set them up for it."""
+        own = self.folder / ".tools"
+        own.mkdir()
+        for path in ENVIRONMENT.with_name(".tools").iterdir():
+            if path.name != "stamp.json":
+                (own / path.name).symlink_to(path)
+        stamp = "from environment import *; write_stamp(TOOLS, {'key': fingerprint([PROJECT / 'make' / 'tools.txt'])})"
+        run(ENVIRONMENT / "bin" / "python", "-c", stamp, folder=self.folder, variables={"PYTHONPATH": "make"})
+
 
 def render(output: Path, answers: Mapping[str, str], *, template: Path = TEMPLATE) -> Project:
     """Generate a project as `make project` does.

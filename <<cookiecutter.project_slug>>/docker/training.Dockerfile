@@ -2,7 +2,7 @@
 # and nothing of the project: a run brings its own code along. What it takes to reach the packages (addresses with
 # passwords, certificates) is mounted while it is needed, as secrets, and is in no layer.
 
-# Any image with bash, and pip for the project's version of Python; for development also with git and make.
+# Any image with bash, and pip for the project's version of Python; for development also with its venv, git and make.
 ARG BASE_IMAGE=python:3.11-bookworm
 FROM ${BASE_IMAGE} AS environment
 

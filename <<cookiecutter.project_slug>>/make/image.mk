@@ -2,7 +2,7 @@
 
 # The engine: docker, podman or buildah; by default the first of them that answers.
 ENGINE ?=
-# What the images are built on: any image with pip for the project's version of Python (for development, git and make too).
+# What the images are built on: any image with pip for the project's version of Python (for development, venv, git and make too).
 BASE_IMAGE ?=
 # The kind of machine that it is for, where it is not this one: linux/amd64 or linux/arm64.
 PLATFORM ?=
