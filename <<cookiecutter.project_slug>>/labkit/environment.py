@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -75,6 +75,10 @@ class Environment:
     """How many of these processes each machine has."""
     leading_run_id: str | None = None
     """``LABKIT_RUN_ID``: the run that the first of these processes tells the others to join."""
+    credentials_key_file: Path | None = None
+    """``CREDENTIALS_KEY_FILE``: the key of the project's credentials, on a machine that has no keychain."""
+    editor: str = "vi"
+    """``VISUAL`` or ``EDITOR``: the command that edits a text file."""
     further_secrets: tuple[str, ...] = field(default=(), repr=False)
     """The values of variables that Labkit does not know, but that are named like secrets; passwords in addresses."""
 
@@ -123,6 +127,8 @@ class Environment:
             rank=next((_read_rank(name, values[name]) for name in VARIABLES_OF_RANK if name in values), 0),
             nodes=nodes,
             processes_per_node=processes_per_node,
+            credentials_key_file=path("CREDENTIALS_KEY_FILE"),
+            editor=values.get("VISUAL") or values.get("EDITOR") or "vi",
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 
@@ -138,6 +144,16 @@ class Environment:
             *self.further_secrets,
         )
         return tuple(value for value in candidates if value)
+
+
+def read_variables(names: Iterable[str], variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Read variables that only a user's own files name, as credentials.
+
+    :param names: Their names.
+    :param variables: Names and values; an empty value counts as absent.
+    :return: The values of those that are set, by name.
+    """
+    return {name: variables[name] for name in names if variables.get(name)}
 
 
 def find_project(directory: Path) -> Path:

@@ -35,6 +35,7 @@ LOGIN_OF_ADDRESS: Final = rf"://([^\s/@:'\"]*:[^\s/'\"]+|[^\s/@:'\"]{{{SHORTEST_
 """In a text: a name and a password, or something too long for a name, as a token in the address of a repository."""
 
 SECRET_FILES: Final = (
+    "credentials.yaml",
     ".env*",
     ".netrc",
     ".pgpass",

@@ -20,6 +20,7 @@ hypothesis.settings.load_profile("labkit")
 
 PREFIXES_OF_SETTINGS = ("AWS_", "DATA_", "MLFLOW_", "RUNS_", "S3_", "SLACK_")
 OTHER_SETTINGS = ("DEVELOPMENT_MODE", "TRAINING_IMAGE", "DOCKER_URL", "DEFAULT_SLURM_ACCOUNT", "PROXY_URL", "JOB_ID")
+NAMES_OF_A_USER = ("CREDENTIALS_KEY_FILE", "VISUAL", "EDITOR")
 NAMES_OF_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LABKIT_RUN_ID")
 
 
@@ -27,7 +28,7 @@ NAMES_OF_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WOR
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a developer's own server, bucket and messages out of the tests."""
     for name in list(os.environ):
-        if name.startswith(PREFIXES_OF_SETTINGS) or name in {*OTHER_SETTINGS, *NAMES_OF_RANKS}:
+        if name.startswith(PREFIXES_OF_SETTINGS) or name in {*OTHER_SETTINGS, *NAMES_OF_RANKS, *NAMES_OF_A_USER}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # programs that a test starts are of the code that it imports

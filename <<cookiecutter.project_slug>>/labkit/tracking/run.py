@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import Timeout
 
+from labkit.atomic import write_atomically
 from labkit.command import UnavailableError, UsageError
-from labkit.data.record import write_atomically
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments
 from labkit.tracking.contact import asks_the_store, describe, is_of_a_store

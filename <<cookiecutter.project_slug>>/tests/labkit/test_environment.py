@@ -76,6 +76,8 @@ def test_every_variable_of_the_contract_is_read(folder: Path) -> None:
         "JOB_ID": "7",
         "RANK": "1",
         "LABKIT_RUN_ID": "leading",
+        "CREDENTIALS_KEY_FILE": "/private/key",
+        "EDITOR": "nano",
         "GITHUB_TOKEN": "unknown to Labkit",
     }
     assert Environment.read(variables, folder) == Environment(
@@ -102,6 +104,8 @@ def test_every_variable_of_the_contract_is_read(folder: Path) -> None:
         job_id="7",
         rank=1,
         leading_run_id="leading",
+        credentials_key_file=Path("/private/key"),
+        editor="nano",
         further_secrets=("unknown to Labkit",),
     )
 

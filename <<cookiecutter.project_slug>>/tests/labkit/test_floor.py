@@ -10,7 +10,9 @@ import labkit
 
 BENCH = Path(labkit.__file__).parent
 FLOORS = {
+    "atomic": 0,
     "command": 0,
+    "credentials": 0,
     "environment": 0,
     "secret": 0,
     "seed": 0,

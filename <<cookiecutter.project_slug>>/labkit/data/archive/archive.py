@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 from zlib import crc32
 
+from labkit.atomic import write_atomically
 from labkit.command import UsageError
 from labkit.data.archive.index import Index, Names, digest, encode_name, make_index, unpack_record
 from labkit.data.archive.member import BEHIND_HEADER, DEFLATED, PLAIN, STORED, ArchiveError, Member
@@ -24,7 +25,7 @@ from labkit.data.archive.reader import FileReader, Reader
 from labkit.data.archive.tar_file import BLOCK, is_tar, list_tar
 from labkit.data.archive.zip_file import is_zip, list_zip, read_behind_header
 from labkit.data.folder import walk
-from labkit.data.record import record_paths, write_atomically
+from labkit.data.record import record_paths
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

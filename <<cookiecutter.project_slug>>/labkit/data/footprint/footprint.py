@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
+from labkit.atomic import write_atomically
 from labkit.command import UsageError, command
 from labkit.data.folder import walk_runs
 from labkit.data.footprint.digest import File, hash_files
 from labkit.data.footprint.file_hash import Digest
 from labkit.data.progress import Progress, show_nothing, show_progress
-from labkit.data.record import explained_when_unwritable, record_paths, write_atomically
+from labkit.data.record import explained_when_unwritable, record_paths
 from labkit.environment import Environment
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from labkit.atomic import write_atomically
 from labkit.command import UsageError, command
 from labkit.data.footprint import identify_data
 from labkit.data.progress import show_progress
-from labkit.data.record import explained_when_unwritable, record_path, write_atomically
+from labkit.data.record import explained_when_unwritable, record_path
 from labkit.data.split.sample import parse_times, read_samples
 from labkit.environment import Environment
 from labkit.seed import derive_seed
