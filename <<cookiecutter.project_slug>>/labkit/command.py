@@ -15,7 +15,7 @@ import sys
 import types
 import typing
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
@@ -152,12 +152,50 @@ def parse(
     call = typing.cast("functools.partial[object]", getattr(call, "__wrapped__", call))
     bound = signature.bind_partial(*call.args, **call.keywords)
     given = {name: value for name, value in bound.arguments.items() if value is not NOT_GIVEN}
-    _check_limits(given, typing.get_type_hints(function, include_extras=True))
+    check_limits(given, typing.get_type_hints(function, include_extras=True))
     return given
 
 
-def _check_limits(arguments: dict[str, Any], hints: dict[str, Any]) -> None:
-    """Hold numbers, alone or in sequences, to the limits in the annotations of their parameters."""
+def with_options(
+    function: Callable[..., object],
+    own: Iterable[inspect.Parameter],
+    *options: Callable[..., object],
+    all_optional: bool = False,
+) -> Callable[..., object]:
+    """Return a function to :func:`parse` a command line for: its own parameters, and those that several commands share.
+
+    :param function: The function; its docstring describes its parameters.
+    :param own: The parameters of it that a user gives.
+    :param options: Functions whose parameters are the shared options, described in their docstrings.
+    :param all_optional: Whether the function's own parameters may all be left out.
+    :return: A function with all of them.
+    :raises TypeError: If two have the same name.
+    """
+    parameters = [parameter.replace(default=None) if all_optional else parameter for parameter in own]
+    shared = [parameter for option in options for parameter in inspect.signature(option).parameters.values()]
+    names = [parameter.name for parameter in (*parameters, *shared)]
+    if clash := sorted(name for name in set(names) if names.count(name) > 1):
+        raise TypeError(
+            f"{function.__name__} may not have a parameter '{clash[0]}': all commands like it have it already"
+        )
+    combined = types.FunctionType((lambda: None).__code__, getattr(function, "__globals__", {}), function.__name__)
+    combined.__signature__ = inspect.Signature(sorted([*parameters, *shared], key=lambda parameter: parameter.kind))
+    hints = typing.get_type_hints(function, include_extras=True)
+    for option in options:
+        hints |= typing.get_type_hints(option, include_extras=True)
+    combined.__annotations__ = {name: hints[name] for name in names}
+    fields = [(inspect.getdoc(option) or "").partition("\n\n")[2] for option in options]
+    combined.__doc__ = "\n".join([inspect.getdoc(function) or "", *fields])
+    return combined
+
+
+def check_limits(arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Hold numbers, alone or in sequences, to the limits in the annotations of their parameters.
+
+    :param arguments: The arguments by name.
+    :param hints: The annotations, with their extras.
+    :raises UsageError: If a number is beyond its limits.
+    """
     for name, value in arguments.items():
         numbers: list[Any] = list(value) if isinstance(value, Sequence) else [] if value is None else [value]
         for limits in getattr(hints.get(name), "__metadata__", ()):

@@ -1,7 +1,12 @@
 """A study that learns nothing, but says which code it is and in which surroundings it was executed."""
 
 from pathlib import Path
+from typing import Any
 
+from labkit.environment import Environment
+from labkit.launch import sealing
+from labkit.launch.launcher import read_request
+from labkit.tracking.run import Run, open_run
 from tests.repository import write
 
 TRAIN = '''"""Train nothing."""
@@ -83,3 +88,9 @@ entry_points:
 def write_study(folder: Path) -> None:
     """Write the study's files."""
     write(folder, FILES)
+
+
+def seal(environment: Environment, arguments: str = "", **options: Any) -> Run:
+    """Seal a run of `train` as a launcher does."""
+    request = read_request({"entry_point": "train", "arguments": arguments, **options})
+    return open_run(environment, sealing.seal(request, environment).identifier)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError, command
 from labkit.environment import Environment
-from labkit.launch.local import execute, split, unpack
+from labkit.launch.arguments import parse_arguments
+from labkit.launch.opening import execute, select_secrets, unpack
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.provenance import FILE_NAME as SURROUNDINGS
 from labkit.tracking.provenance import (
@@ -53,7 +54,7 @@ def reproduce_run(run_id: str, *, reproduction: str | None = None, arguments: st
 
     :param run_id: The run to reproduce, one that has finished.
     :param reproduction: Compare with this earlier reproduction, continued if it has not finished, not with a new one.
-    :param arguments: The arguments that the run does not record, its secrets, as on its entry point's command line.
+    :param arguments: The arguments that the run does not record, its secrets: "api-key='…'".
     """
     environment = Environment.read()
     old = open_run(environment, run_id)
@@ -62,7 +63,7 @@ def reproduce_run(run_id: str, *, reproduction: str | None = None, arguments: st
     new = _open_reproduction(old, reproduction) if reproduction else _create_reproduction(old)
     if not new.has_finished:
         print(f"run         {new.identifier} ({new.name}, reproduces {old.identifier})", flush=True)
-        if code := execute(new, split(arguments)):
+        if code := execute(new, select_secrets(new, parse_arguments(arguments))):
             print(
                 f"reproduce-run: the run {new.identifier} ended with exit code {code} and is not compared. "
                 f"To go on: reproduce-run {old.identifier} --reproduction {new.identifier}",
@@ -184,12 +185,11 @@ def _create_reproduction(old: Run) -> Run:
     surroundings = describe_surroundings(replace(old.environment, project_path=code), words)
     with tempfile.TemporaryDirectory() as folder:
         files = [old.source_archive(), write_surroundings(surroundings, Path(folder))]
-        difference = old.folder / DIFFERENCE
         if source.changed:
-            files.append(difference if difference.exists() else old.download(DIFFERENCE, difference))
+            files.append(old.sealed_file(DIFFERENCE))
         return create_run(
             old.environment,
-            replace(old.envelope, expect=old.root or old.envelope.expect),
+            replace(old.envelope, expect=old.root or old.envelope.expect, session=None),
             experiment_name=old.experiment_name,
             run_name=f"{old.name} again",
             tags={**Provenance(source=source, surroundings=surroundings).tags, REPRODUCES_TAG: old.identifier},

@@ -13,21 +13,31 @@
 records how it ended.
 """
 
+import difflib
 import functools
 import inspect
 import random
 import sys
 import tempfile
-import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, Final, Generic, Literal, ParamSpec
 
-from labkit.command import EXIT_KILLED, Limits, UnavailableError, UsageError, parse, program_name, report_error
+from labkit.command import (
+    EXIT_KILLED,
+    Limits,
+    UnavailableError,
+    UsageError,
+    check_limits,
+    parse,
+    program_name,
+    report_error,
+    with_options,
+)
 from labkit.environment import Environment
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
-from labkit.tracking.parameter import decode, encode
+from labkit.tracking.parameter import Plain, decode, encode, interpret
 from labkit.tracking.patient_file import DISK_IS_FULL
 from labkit.tracking.run import Envelope, Run, create_run, open_run
 
@@ -140,8 +150,54 @@ class EntryPoint(Generic[P]):
 
     def _parse(self, words: Sequence[str]) -> dict[str, Any]:
         continues = any(word.partition("=")[0] in {"--run-id", "--run_id"} for word in words)
-        options = _with_run_options(self.function, all_optional=continues)
+        own = _own_parameters(self.function).values()
+        options = with_options(self.function, own, run_options, all_optional=continues)
         return parse(options, words, program=program_name(self.function))
+
+    def read(self, arguments: Mapping[str, Plain]) -> dict[str, Any]:
+        """Read arguments that are plain data, as a file or another program has them.
+
+        :param arguments: Plain data by name, the entry point's own and ``seed``, ``expect`` and ``on_dirty``.
+        :return: The arguments as a command line would give them, by the parameters' names.
+        :raises UsageError: If there is no such parameter, a value is none for it, or one is missing.
+        """
+        hints = self._hints
+        given: dict[str, Any] = {}
+        for name, value in arguments.items():
+            if name not in hints:
+                similar = difflib.get_close_matches(name, hints, n=1)
+                hint = f"did you mean {_option(similar[0])}? " if similar else ""
+                raise UsageError(
+                    f"there is no option {_option(name)}: {hint}`{program_name(self.function)} --help` lists all."
+                )
+            try:
+                given[name] = interpret(value, hints[name])
+            except ValueError as error:
+                raise UsageError(f"{_option(name)} takes {error}, not {value!r}.") from None
+        check_limits(given, hints)
+        for name, parameter in _own_parameters(self.function).items():
+            if parameter.default is parameter.empty and name not in given:
+                raise UsageError(f"{_option(name)} is missing: `{program_name(self.function)}` needs it.")
+        return given
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Plain]:
+        """Return all of the function's arguments as a run records them.
+
+        :param given: What was given; the other parameters have their defaults.
+        :return: Plain data by the parameters' names.
+        """
+        parameters = _own_parameters(self.function)
+        return {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        """The annotations of what can be given: the function's own parameters, and what makes a run another one."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        options = typing.get_type_hints(run_options, include_extras=True)
+        return {
+            **{name: hints[name] for name in _own_parameters(self.function)},
+            **{name: options[name] for name in ("seed", "expect", "on_dirty")},
+        }
 
     def _create(self, given: dict[str, Any], environment: Environment, words: Sequence[str]) -> Run:
         from labkit.data.footprint import check_root
@@ -156,8 +212,7 @@ class EntryPoint(Generic[P]):
                 raise UsageError(f"{_option(name)} is empty: give a name, or leave it out.")
         if "expect" in given:
             check_root(given["expect"])
-        parameters = _own_parameters(self.function)
-        arguments = {name: encode(given.get(name, parameter.default)) for name, parameter in parameters.items()}
+        arguments = self.complete(given)
         with tempfile.TemporaryDirectory() as folder:
             secrets = find_secrets_in_arguments(arguments)
             provenance = capture(environment, Path(folder), [program, *words], secrets=secrets)
@@ -251,24 +306,6 @@ def _names_of_masked(run: Run) -> set[str]:
 def _own_parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
     """Return the parameters that a user gives: all but the first, the run."""
     return dict(list(inspect.signature(function).parameters.items())[1:])
-
-
-def _with_run_options(function: Callable[..., None], *, all_optional: bool) -> Callable[..., None]:
-    """Return a function with the parameters to read: the entry point's own, then those that say which run."""
-    options = inspect.signature(run_options).parameters
-    own = _own_parameters(function)
-    if all_optional:
-        own = {name: parameter.replace(default=None) for name, parameter in own.items()}
-    if clash := sorted(options.keys() & own.keys()):
-        raise TypeError(f"{function.__name__} may not have a parameter '{clash[0]}': every entry point has it already")
-    combined = types.FunctionType((lambda: None).__code__, function.__globals__, function.__name__)
-    combined.__signature__ = inspect.Signature([*own.values(), *options.values()])
-    hints = typing.get_type_hints(function, include_extras=True)
-    hints |= typing.get_type_hints(run_options, include_extras=True)
-    combined.__annotations__ = {name: hints[name] for name in [*own, *options]}
-    fields = (inspect.getdoc(run_options) or "").partition("\n\n")[2]
-    combined.__doc__ = f"{inspect.getdoc(function) or ''}\n{fields}"
-    return combined
 
 
 def _print_summary(run: Run) -> None:

@@ -60,6 +60,8 @@ class Envelope:
     """The code; None only for what is no run of a project."""
     expect: str | None = None
     """The root hash that the footprint of the data must have, or its beginning."""
+    session: str | None = None
+    """The run of the session that it is a trial of, which keeps the code of all of them."""
 
 
 class Run:
@@ -247,14 +249,31 @@ class Run:
                 sentence = f"has no {path.name} yet: `{self.command_to_go_on}` continues it."
             raise UsageError(f"the run {self.identifier} {sentence}") from None
 
+    @property
+    def folder_of_source(self) -> Path:
+        """The folder that the run's code is kept in: its own, or, of a trial, that of the session."""
+        return self.environment.runs_path / (self.envelope.session or self.identifier)
+
     def source_archive(self) -> Path:
         """Find the archive of the run's code, here or in the artifact store.
 
         :return: The path of the file.
         :raises UsageError: If the run has none.
         """
-        path = self.folder / ARCHIVE
-        return path if path.exists() else self.download(ARCHIVE, path)
+        return self.sealed_file(ARCHIVE)
+
+    def sealed_file(self, name: str) -> Path:
+        """Find what was kept with the run's code, here or in the artifact store.
+
+        :param name: The file: ``source.tar.gz``, or ``difference.patch`` where the code differs from its commit.
+        :return: The path of the file.
+        :raises UsageError: If the run has no such file.
+        """
+        path = self.folder_of_source / name
+        if path.exists():
+            return path
+        keeper = open_run(self.environment, self.envelope.session) if self.envelope.session else self
+        return keeper.download(name, path)
 
     def download(self, artifact: str, path: Path) -> Path:
         """Copy an artifact of the run from the store to this machine.

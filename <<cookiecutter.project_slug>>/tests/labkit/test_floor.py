@@ -23,7 +23,10 @@ FLOORS = {
     "recipe": 5,
     "report": 6,
 }
-DOORS_OF_LAUNCH = {"labkit.tracking.run", "labkit.tracking.source", "labkit.tracking.provenance"}
+DOORS_OF_LAUNCH = {
+    f"labkit.tracking.{room}"
+    for room in ("contact", "entry_point", "parameter", "provenance", "run", "source", "spool", "state")
+}
 """The only rooms above the ground that a launcher enters: it runs where there is no torch."""
 
 

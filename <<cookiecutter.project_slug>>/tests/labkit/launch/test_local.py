@@ -9,11 +9,16 @@ import pytest
 
 from labkit.command import UsageError
 from labkit.environment import Environment
-from labkit.launch.local import execute, local_launch, read_command, seal
+from labkit.launch.arguments import write_value
+from labkit.launch.launcher import Request
+from labkit.launch.local import local_launch
+from labkit.launch.opening import execute
+from labkit.launch.project import read_command
 from labkit.tracking.run import Run, open_run
 from labkit.tracking.state import STATE_TAG
 from tests.project import ROOT, Project
 from tests.repository import write
+from tests.tiny_study import seal
 
 LAUNCH = ("-m", "labkit.launch.local")
 SECONDS_TO_START = 60.0
@@ -43,7 +48,7 @@ def start(project: Project, run: Run, *words: str) -> subprocess.Popen[str]:
 
 
 def test_a_sealed_run_waits_to_be_executed(study: Project) -> None:
-    run = seal(study.environment, "train", ["--rate", "2", "--run-name", "mine", "--seed", "7"])
+    run = seal(study.environment, "rate=2,seed=7", run_name="mine")
     assert study.run.info.run_id == run.identifier
     assert study.run.info.status == "SCHEDULED"
     assert study.run.data.tags[STATE_TAG] == "created"
@@ -55,7 +60,7 @@ def test_a_sealed_run_waits_to_be_executed(study: Project) -> None:
 
 
 def test_what_is_edited_after_sealing_changes_nothing(study: Project) -> None:
-    run = seal(study.environment, "train", ["--rate", "2"])
+    run = seal(study.environment, "rate=2")
     write(study.path, {"tiny/model.py": "FACTOR = 666.0\n", "MLproject": "name: nothing\n"})
     (study.path / "tiny" / "train.py").unlink()
     # As where the project is installed in the environment, in its present state.
@@ -68,9 +73,7 @@ def test_what_is_edited_after_sealing_changes_nothing(study: Project) -> None:
 
 def test_a_run_can_be_sealed_and_executed_at_once(study: Project) -> None:
     label = "a 'b' \"c\" $(touch evil) `d`; -e --f\nü"
-    arguments = (
-        "--rate=3 --api-key canary-4f0c12aa --label 'a '\\''b'\\'' \"c\" $(touch evil) `d`; -e --f\nü' --steps 1"
-    )
+    arguments = f"rate=3,api-key=canary-4f0c12aa,label={write_value(label)},steps=1"
     done = study.execute(*LAUNCH, "--entry-point", "train", "--arguments", arguments)
     assert done.returncode == 0, done.stderr
     run = open_run(study.environment, study.run.info.run_id)
@@ -80,7 +83,7 @@ def test_a_run_can_be_sealed_and_executed_at_once(study: Project) -> None:
 
 
 def test_a_run_that_was_sealed_can_also_be_started_by_its_entry_point(study: Project) -> None:
-    run = seal(study.environment, "train", [])
+    run = seal(study.environment)
     done = study.execute("-m", "tiny.train", "--run-id", run.identifier)
     assert done.returncode == 0, done.stderr
     assert read_marker(run)[0] == str(study.path)
@@ -88,7 +91,7 @@ def test_a_run_that_was_sealed_can_also_be_started_by_its_entry_point(study: Pro
 
 
 def test_the_exit_code_is_that_of_the_entry_point(study: Project) -> None:
-    done = study.execute(*LAUNCH, "--entry-point", "train", "--arguments", "--label fail")
+    done = study.execute(*LAUNCH, "--entry-point", "train", "--arguments", "label=fail")
     assert done.returncode == 1
     assert "RuntimeError: as asked for" in done.stderr
     assert study.run.info.status == "FAILED"
@@ -96,7 +99,7 @@ def test_the_exit_code_is_that_of_the_entry_point(study: Project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_interrupts_the_run_which_then_goes_on(study: Project, number: signal.Signals) -> None:
-    run = seal(study.environment, "train", ["--seconds", "600"])
+    run = seal(study.environment, "seconds=600")
     process = start(study, run, *LAUNCH, run.identifier)
     process.send_signal(number)
     _, errors = process.communicate()
@@ -111,11 +114,11 @@ def test_a_signal_interrupts_the_run_which_then_goes_on(study: Project, number: 
 
 
 def test_signals_are_passed_on_to_a_run_in_another_process(study: Project) -> None:
-    run = seal(study.environment, "train", ["--seconds", "600"])
+    run = seal(study.environment, "seconds=600")
     code = f"""
 import sys
 from labkit.environment import Environment
-from labkit.launch.local import execute
+from labkit.launch.opening import execute
 from labkit.tracking.run import open_run
 sys.exit(execute(open_run(Environment.read(), {run.identifier!r})))
 """
@@ -134,7 +137,7 @@ def test_paths_of_the_caller_hold_in_the_folder_of_the_code(
     variables = {"MLFLOW_TRACKING_URI": "sqlite:///../other.db", "RUNS_PATH": "../elsewhere"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    run = seal(Environment.read(), "train", [])
+    run = seal(Environment.read())
     assert execute(run) == 0
     assert run.folder == study.path / "tiny" / ".." / "elsewhere" / run.identifier
     assert Path(read_marker(run)[0]).samefile(run.folder / "source")
@@ -143,15 +146,15 @@ def test_paths_of_the_caller_hold_in_the_folder_of_the_code(
 
 
 def test_a_finished_run_is_refused(study: Project) -> None:
-    run = seal(study.environment, "train", [])
+    run = seal(study.environment)
     study.store.set_tag(run.identifier, STATE_TAG, "finished")
     with pytest.raises(UsageError, match=rf"^the run {run.identifier} has finished: `reproduce-run {run.identifier}` "):
-        local_launch(run.identifier)
+        local_launch(Request(options={}, run_id=run.identifier))
     assert not (run.folder / "source").exists()
 
 
 def test_code_that_was_tampered_with_is_refused(study: Project) -> None:
-    run = seal(study.environment, "train", [])
+    run = seal(study.environment)
     archive = run.folder / "source.tar.gz"
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(UsageError, match=r"source\.tar\.gz is damaged .*: delete it to fetch it from the store\.$"):
@@ -163,22 +166,25 @@ def test_code_that_was_tampered_with_is_refused(study: Project) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "say which run: give the id of one, or --entry-point for a new one."),
+        ([], "say what to run: give --entry-point, --session or --run-id."),
         (["nothing"], "there is no run 'nothing' in "),
         (
             ["x", "--entry-point", "train"],
-            "the run x has its own entry point: leave out --entry-point, or the run's id.",
+            "--run-id names what is sealed already: leave out --entry-point.",
         ),
         (["--entry-point", "test"], "there is no entry point 'test' in "),
         (["--entry-point", "absent"], "there is no module 'tiny.absent' in "),
         (["--entry-point", "helper"], "the module 'tiny.model' has no entry point 'helper': mark the function with "),
         (["--entry-point", "script"], "the entry point 'script' in "),
-        (["--entry-point", "train", "--arguments", "--rtae 1"], "there is no option --rtae: did you mean --rate? "),
-        (["--entry-point", "train", "--arguments", "--rate x"], "--rate takes a value of type float, not 'x'."),
-        (["--entry-point", "train", "--arguments", "--label 'a"], '--arguments is "--label \'a", in which a quote '),
-        (["--entry-point", "train", "--arguments", "--run-id 1"], "--run-id names a run that is there already: leave "),
+        (["--entry-point", "train", "--arguments", "rtae=1"], "there is no option --rtae: did you mean --rate? "),
+        (["--entry-point", "train", "--arguments", "rate=x"], "--rate takes a number, not 'x'."),
         (
-            ["--entry-point", "train", "--arguments", "--seed -1"],
+            ["--entry-point", "train", "--arguments", "label='a"],
+            '--arguments is "label=\'a": a quote does not end, or ',
+        ),
+        (["--entry-point", "train", "--arguments", "run-id=1"], "there is no option --run-id: "),
+        (
+            ["--entry-point", "train", "--arguments", "seed=-1"],
             "--seed is -1: it takes a number from 0 to 4294967295",
         ),
     ],
@@ -228,8 +234,9 @@ def test_launching_needs_no_torch(study: Project) -> None:
     code = """
 import sys
 from labkit.environment import Environment
-from labkit.launch.local import prepare, seal
-prepare(seal(Environment.read(), "train", []))
+from labkit.launch.opening import prepare
+from tests.tiny_study import seal
+prepare(seal(Environment.read()))
 print(sorted({"torch", "lightning"} & sys.modules.keys()))
 """
     done = study.execute("-c", code)

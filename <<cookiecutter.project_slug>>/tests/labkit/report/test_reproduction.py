@@ -10,7 +10,7 @@ import pytest
 
 from labkit.command import UsageError
 from labkit.data.footprint import record_footprint
-from labkit.launch.local import execute, seal
+from labkit.launch.opening import execute
 from labkit.report.reproduction import (
     REPRODUCES_TAG,
     MetricComparison,
@@ -23,20 +23,23 @@ from labkit.tracking.run import Run, open_run
 from labkit.tracking.state import STATE_TAG
 from tests.project import Project
 from tests.repository import write
+from tests.tiny_study import seal
 
 SECONDS_TO_START = 60.0
 
 
-def make_finished_run(study: Project, *words: str) -> Run:
+def make_finished_run(study: Project, arguments: str = "") -> Run:
     """Seal a run and execute it."""
-    run = seal(study.environment, "train", list(words))
+    run = seal(study.environment, arguments)
     assert execute(run) == 0
     return open_run(study.environment, run.identifier)
 
 
-def pretend_finished_run(study: Project, *words: str, metrics: dict[str, float], reproduces: Run | None = None) -> Run:
+def pretend_finished_run(
+    study: Project, arguments: str = "", *, metrics: dict[str, float], reproduces: Run | None = None
+) -> Run:
     """Make a run of which this machine alone knows that it has finished, with values at step 1."""
-    run = seal(study.environment, "train", list(words))
+    run = seal(study.environment, arguments)
     run.log_metrics(metrics, step=1)
     run.spool.append({"state": "finished", "time": 0})
     run.spool.close()
@@ -87,7 +90,7 @@ class TestCompareHistories:
 
 class TestReadHistory:
     def test_what_was_added_to_a_finished_run_is_not_part_of_it(self, study: Project) -> None:
-        run = make_finished_run(study, "--steps", "2", "--seed", "0")
+        run = make_finished_run(study, "steps=2,seed=0")
         with recording(run):
             run.log_metrics({"test/accuracy": 0.5, "train/loss": 9.0}, step=3)
         expected = {"train/loss": {1: 5.0, 2: 2.5}}
@@ -105,7 +108,7 @@ class TestReadHistory:
 
 
 def test_a_run_that_does_the_same_again_is_identical(study: Project) -> None:
-    old = make_finished_run(study, "--rate", "3", "--seed", "7")
+    old = make_finished_run(study, "rate=3,seed=7")
     write(study.path, {"tiny/model.py": "FACTOR = 666.0\n"})  # of no interest: the run has its own code
     with recording(old):
         old.log_metrics({"test/accuracy": 0.5}, step=3)
@@ -126,7 +129,7 @@ def test_a_run_that_does_the_same_again_is_identical(study: Project) -> None:
 
 
 def test_a_run_that_does_something_else_is_not(study: Project) -> None:
-    old = make_finished_run(study, "--label", "noise", "--seed", "7")
+    old = make_finished_run(study, "label=noise,seed=7")
     path = old.folder / "environment.json"
     surroundings = json.loads(path.read_text())
     packages = surroundings["packages"] | {"torch": "0.1"}
@@ -144,7 +147,7 @@ def test_a_run_that_does_something_else_is_not(study: Project) -> None:
 def test_a_run_is_reproduced_with_its_own_data_or_not_at_all(study: Project) -> None:
     data = study.path / "data" / "cells"
     write(data, {"a.txt": "1"})
-    old = make_finished_run(study, "--label", str(data))
+    old = make_finished_run(study, f"label={data}")
     assert old.root is not None
     done = reproduce(study, old.identifier)
     assert done.returncode == 0, done.stderr
@@ -158,7 +161,7 @@ def test_a_run_is_reproduced_with_its_own_data_or_not_at_all(study: Project) -> 
 
 
 def test_weights_are_compared(study: Project) -> None:
-    old = make_finished_run(study, "--label", "weights")
+    old = make_finished_run(study, "label=weights")
     done = reproduce(study, old.identifier)
     assert done.returncode == 1, done.stderr
     assert "1 of 2 weights differ" in done.stdout
@@ -168,8 +171,7 @@ def test_weights_are_compared(study: Project) -> None:
 
 
 def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -> None:
-    words = ("--seconds", "600", "--steps", "1", "--seed", "0")
-    old = pretend_finished_run(study, *words, metrics={"train/loss": 5.0})
+    old = pretend_finished_run(study, "seconds=600,steps=1,seed=0", metrics={"train/loss": 5.0})
     process = subprocess.Popen(
         [sys.executable, "-m", "labkit.report.reproduction", old.identifier],
         cwd=study.path,
@@ -196,7 +198,7 @@ def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -
 
 
 def test_a_run_that_fails_this_time_is_not_compared(study: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    old = pretend_finished_run(study, "--label", "fail", metrics={"train/loss": 5.0})
+    old = pretend_finished_run(study, "label=fail", metrics={"train/loss": 5.0})
     assert reproduce_run(old.identifier) == 1
     (new,) = find_reproductions(study, old)
     printed = capfd.readouterr()
@@ -205,7 +207,7 @@ def test_a_run_that_fails_this_time_is_not_compared(study: Project, capfd: pytes
 
 
 def test_only_finished_runs_can_be_reproduced(study: Project) -> None:
-    run = seal(study.environment, "train", [])
+    run = seal(study.environment)
     with pytest.raises(UsageError, match=rf"^the run {run.identifier} has not finished, so there is nothing yet"):
         reproduce_run(run.identifier)
     assert len(study.runs) == 1

@@ -6,11 +6,11 @@ import subprocess
 import sys
 import time
 
-from labkit.launch.local import seal
 from labkit.tracking.run import Run
 from labkit.tracking.spool import read_history
 from labkit.tracking.state import STATE_TAG
 from tests.project import Project
+from tests.tiny_study import seal
 
 # The other process gives up sooner than in earnest.
 CONTINUE = """
@@ -45,7 +45,7 @@ def await_the_first(processes: "list[subprocess.Popen[str]]") -> "list[subproces
 
 
 def test_a_run_is_executed_by_one_of_them(study: Project) -> None:
-    run = seal(study.environment, "train", ["--seconds", "600", "--steps", "5"])
+    run = seal(study.environment, "seconds=600,steps=5")
     refused, executing = await_the_first(start_two(study, run, 1.0))
     output, errors = refused.communicate()
     assert (refused.returncode, output) == (2, "")
@@ -62,7 +62,7 @@ def test_a_run_is_executed_by_one_of_them(study: Project) -> None:
 
 
 def test_a_run_that_is_over_by_the_time_is_not_executed_again(study: Project) -> None:
-    run = seal(study.environment, "train", ["--seconds", "2", "--steps", "5"])
+    run = seal(study.environment, "seconds=2,steps=5")
     processes = start_two(study, run, 60.0)
     errors = [process.communicate()[1] for process in processes]
     codes = [process.returncode for process in processes]

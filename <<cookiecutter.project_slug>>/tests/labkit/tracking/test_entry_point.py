@@ -347,7 +347,9 @@ def test_a_parameter_of_the_function_may_not_hide_one_of_every_run() -> None:
         :param seed: A seed.
         """
 
-    with pytest.raises(TypeError, match=r"^train may not have a parameter 'seed': every entry point has it already$"):
+    with pytest.raises(
+        TypeError, match=r"^train may not have a parameter 'seed': all commands like it have it already$"
+    ):
         train.main([])
 
 

@@ -1,0 +1,158 @@
+"""Opening the envelope of a run: its code is unpacked, and its entry point executed there."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from labkit.command import UsageError
+from labkit.launch.project import read_command
+from labkit.secret import is_masked
+from labkit.tracking.parameter import Plain
+from labkit.tracking.run import Run
+from labkit.tracking.source import unpack_source
+
+SOURCE: Final = "source"
+"""The folder, in that of a run or of a session, from which it is executed."""
+SQLITE: Final = "sqlite:///"
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """All that is needed to start a process."""
+
+    words: list[str]
+    folder: Path
+    variables: dict[str, str]
+
+    def replace_process(self) -> None:
+        """Let the entry point take the place of this process: signals, the terminal and the exit code are its own."""
+        os.chdir(self.folder)
+        os.execvpe(self.words[0], self.words, self.variables)  # noqa: S606  no shell is wanted
+
+
+def prepare(run: Run, secrets: Mapping[str, Plain] | None = None) -> Execution:
+    """Unpack the code of a run, and find out how to execute it.
+
+    :param run: A run that has not finished.
+    :param secrets: The arguments that the run does not record.
+    :return: What to start.
+    :raises UsageError: If the run has finished, or its code is missing, damaged or without its entry point.
+    """
+    if run.has_finished:
+        raise UsageError(
+            f"the run {run.identifier} has finished: `reproduce-run {run.identifier}` does the same again."
+        )
+    folder = unpack(run)
+    program, *first_words = read_command(folder, run.envelope.entry_point)
+    environment = run.environment
+    paths = {
+        "RUNS_PATH": environment.runs_path,
+        "DATA_PATH": environment.data_path,
+        "DATA_EPHEMERAL_PATH": environment.data_ephemeral_path,
+    }
+    return Execution(
+        words=[
+            sys.executable if program in {"python", "python3"} else program,
+            *first_words,
+            *("--run-id", run.identifier),
+            *_write_words(secrets or {}),
+        ],
+        folder=folder,
+        variables={
+            **os.environ,
+            **{name: str(path.absolute()) for name, path in paths.items() if path},
+            "MLFLOW_TRACKING_URI": _make_absolute(environment.mlflow_tracking_uri),
+            # The project may be installed, in its present state: the code of the run comes before it.
+            "PYTHONPATH": os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(
+                os.pathsep
+            ),
+        },
+    )
+
+
+def unpack(run: Run) -> Path:
+    """Unpack the code of a run, that of a session's trials once for all of them on a machine.
+
+    :param run: The run.
+    :return: The folder.
+    :raises UsageError: If the run has no code, or it is damaged.
+    """
+    source = run.envelope.source
+    if source is None:
+        raise UsageError(f"the run {run.identifier} was created without its code: start a new one.")
+    folder = run.folder_of_source / SOURCE
+    unpack_source(run.source_archive(), folder, source.sha256)
+    return folder
+
+
+def execute(
+    run: Run,
+    secrets: Mapping[str, Plain] | None = None,
+    watch: "Callable[[subprocess.Popen[bytes]], int] | None" = None,
+) -> int:
+    """Execute a run from its own code in another process, and pass signals on to it.
+
+    :param run: A run that has not finished.
+    :param secrets: The arguments that the run does not record.
+    :param watch: Waits for the process and returns its exit code; by default, it is only waited for.
+    :return: The exit code; as in a shell 128 and the signal's number where one ended the process.
+    :raises UsageError: As for :func:`prepare`.
+    """
+    prepared = prepare(run, secrets)
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if process:
+            process.send_signal(number)
+        else:
+            early.append(number)
+
+    handlers = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        # Apart from the terminal's group: a Ctrl-C comes through this process, and so only once.
+        process = subprocess.Popen(prepared.words, cwd=prepared.folder, env=prepared.variables, process_group=0)
+        for number in early:
+            process.send_signal(number)
+        code = watch(process) if watch else process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def select_secrets(run: Run, arguments: Mapping[str, Plain]) -> dict[str, Plain]:
+    """Hold what is given to a run that is there already to what it lacks: its secrets.
+
+    :param run: The run.
+    :param arguments: What is given.
+    :return: The same.
+    :raises UsageError: If something else is given.
+    """
+    for name in arguments:
+        if not is_masked(run.arguments.get(name)):
+            raise UsageError(
+                f"the run {run.identifier} has its own arguments, and '{name}' is no secret: leave it out."
+            )
+    return dict(arguments)
+
+
+def _write_words(secrets: Mapping[str, Plain]) -> list[str]:
+    """Write arguments as words of a command line."""
+    words: list[str] = []
+    for name, value in secrets.items():
+        option = "--" + name.replace("_", "-")
+        words += [option, *map(str, value)] if isinstance(value, list) else [f"{option}={value}"]
+    return words
+
+
+def _make_absolute(uri: str) -> str:
+    """Name the file of a store by its absolute path: the entry point is executed in another folder."""
+    return SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute()) if uri.startswith(SQLITE) else uri
