@@ -17,6 +17,9 @@ NUMERICS: Final = (
 )
 """How many threads add up a sum, for one, decides about its rounding."""
 VARIABLES_OF_RANK: Final = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+TORCHRUN: Final = ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
+SLURM_STEP: Final = ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+"""Only what `srun` starts shares a job: its shell is one process, however many the job may have."""
 SCHEMES_OF_DATABASES: Final = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 WORDS_FOR_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 WORDS_FOR_FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -66,6 +69,10 @@ class Environment:
     """Variables of other libraries that can change the last bits of a result, by name."""
     rank: int = 0
     """The process's number among those that execute one run together, as torchrun, Slurm or Lightning say it."""
+    nodes: int = 1
+    """The machines whose processes torchrun or Slurm's ``srun`` has started to execute one run together."""
+    processes_per_node: int = 1
+    """How many of these processes each machine has."""
     leading_run_id: str | None = None
     """``LABKIT_RUN_ID``: the run that the first of these processes tells the others to join."""
     credentials_key_file: Path | None = None
@@ -90,6 +97,7 @@ class Environment:
         def path(name: str) -> Path | None:
             return Path(values[name]).expanduser() if name in values else None
 
+        nodes, processes_per_node = _read_distribution(values)
         return cls(
             project_path=project,
             runs_path=(path("RUNS_PATH") or project / "runs").absolute(),
@@ -117,6 +125,8 @@ class Environment:
             variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
             leading_run_id=values.get("LABKIT_RUN_ID"),
             rank=next((_read_rank(name, values[name]) for name in VARIABLES_OF_RANK if name in values), 0),
+            nodes=nodes,
+            processes_per_node=processes_per_node,
             credentials_key_file=path("CREDENTIALS_KEY_FILE"),
             editor=values.get("VISUAL") or values.get("EDITOR") or "vi",
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
@@ -172,6 +182,17 @@ def _read_rank(name: str, value: str) -> int:
     if not value.isdecimal():
         raise UsageError(f"The variable {name} is '{value}': write the number of the process, from 0.")
     return int(value)
+
+
+def _read_distribution(values: Mapping[str, str]) -> tuple[int, int]:
+    """Read how many machines execute the run together, and by how many processes each."""
+    if all(values.get(name, "").isdecimal() for name in TORCHRUN):
+        processes, processes_per_node = (int(values[name]) for name in TORCHRUN)
+        return processes // processes_per_node, processes_per_node
+    if all(values.get(name, "").isdecimal() for name in SLURM_STEP):
+        processes, nodes = (int(values[name]) for name in SLURM_STEP)
+        return nodes, processes // nodes
+    return 1, 1
 
 
 def _read_tracking_uri(value: str) -> str:

@@ -1,7 +1,11 @@
-"""Signals that ask a run to stop: the first one at the next good moment, the second one at once."""
+"""Signals that ask a run to stop: the first one at the next good moment, the second one at once.
+
+Of a scheduler's, all that come within seconds are one.
+"""
 
 import contextlib
 import signal
+import time
 from collections.abc import Generator
 from types import FrameType
 from typing import Final
@@ -14,6 +18,8 @@ STATES: Final = {
     signal.SIGUSR1: State.INTERRUPTED,
 }
 """The user's Ctrl-C ends a run; a scheduler's signal interrupts it."""
+SECONDS_OF_ONE_REQUEST: Final = 5.0
+"""A scheduler tells a job's shell and what that has started; where the shell passes it on, it comes twice."""
 
 
 class Interruption(BaseException):
@@ -35,6 +41,7 @@ class SignalWatch:
         """Watch nothing yet."""
         self.requested: State | None = None
         self._deferring = False
+        self._time_of_request = 0.0
 
     @contextlib.contextmanager
     def installed(self) -> Generator[None]:
@@ -60,6 +67,10 @@ class SignalWatch:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         state = STATES[signal.Signals(number)]
+        since = time.monotonic() - self._time_of_request
+        if self.requested is state is State.INTERRUPTED and since < SECONDS_OF_ONE_REQUEST:
+            return
         if self.requested or not self._deferring:
             raise Interruption(state)
         self.requested = state
+        self._time_of_request = time.monotonic()

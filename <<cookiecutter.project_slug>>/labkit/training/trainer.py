@@ -76,8 +76,8 @@ def fit(
     monitor: str = "validation/loss",
     mode: Literal["min", "max"] = "min",
     accumulate: int = 1,
-    devices: int = 1,
-    nodes: int = 1,
+    devices: int | None = None,
+    nodes: int | None = None,
     callbacks: Sequence[Callback] = (),
     **trainer_arguments: Any,
 ) -> None:
@@ -94,13 +94,16 @@ def fit(
     :param mode: Whether the best is the smallest or the largest.
     :param accumulate: The batches whose gradients make one optimiser step.
     :param devices: The processes on each machine, each with its accelerator where there is one; they share each step.
-    :param nodes: The machines.
+        By default, as many as torchrun or Slurm's ``srun`` has started, or one.
+    :param nodes: The machines; by default, those on which torchrun or ``srun`` has started them, or one.
     :param callbacks: Further callbacks of Lightning.
     :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
     :raises UsageError: If data are expected that the run has not been compared with.
     """
     run.check_expectation()
     _quieten_lightning()
+    devices = devices or run.environment.processes_per_node
+    nodes = nodes or run.environment.nodes
     for loader in (training, validation):
         loader.batches.distribute(run.environment.rank, devices * nodes)
     steps_per_epoch = math.ceil(len(training) / accumulate)

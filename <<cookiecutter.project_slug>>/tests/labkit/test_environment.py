@@ -116,6 +116,23 @@ def test_a_process_learns_its_rank_from_whoever_started_it(folder: Path, name: s
     assert Environment.read({}, folder).rank == 0
 
 
+@pytest.mark.parametrize(
+    ("variables", "nodes", "processes_per_node"),
+    [
+        ({}, 1, 1),
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 2, 4),
+        ({"SLURM_STEP_NUM_TASKS": "6", "SLURM_STEP_NUM_NODES": "3"}, 3, 2),
+        ({"SLURM_NTASKS": "6", "SLURM_NNODES": "3"}, 1, 1),
+    ],
+    ids=["alone", "torchrun", "srun", "the shell of a job"],
+)
+def test_a_process_learns_who_else_executes_the_run(
+    folder: Path, variables: dict[str, str], nodes: int, processes_per_node: int
+) -> None:
+    environment = Environment.read(variables, folder)
+    assert (environment.nodes, environment.processes_per_node) == (nodes, processes_per_node)
+
+
 def test_a_rank_that_is_no_number_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"^The variable RANK is 'first': write the number of the process, from 0\.$"):
         Environment.read({"RANK": "first"}, folder)

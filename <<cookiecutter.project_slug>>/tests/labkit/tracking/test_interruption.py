@@ -1,9 +1,10 @@
 import os
 import signal
+import time
 
 import pytest
 
-from labkit.tracking.interruption import Interruption, SignalWatch
+from labkit.tracking.interruption import SECONDS_OF_ONE_REQUEST, Interruption, SignalWatch
 from labkit.tracking.state import State
 
 MEANINGS = [
@@ -42,6 +43,20 @@ def test_a_second_signal_stops_at_once_and_says_how() -> None:
         with pytest.raises(Interruption) as stop:
             send(signal.SIGINT)
     assert stop.value.state is State.KILLED
+
+
+def test_what_a_scheduler_says_twice_in_a_moment_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = SignalWatch()
+    with watch.installed():
+        watch.defer()
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        send(signal.SIGUSR1)
+        assert watch.requested is State.INTERRUPTED
+        later = time.monotonic() + SECONDS_OF_ONE_REQUEST
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        with pytest.raises(Interruption):
+            send(signal.SIGTERM)
 
 
 def test_what_was_asked_for_happens_when_training_is_over() -> None:

@@ -1,0 +1,1 @@
+"""Runs and sessions as jobs of Slurm."""

@@ -1,0 +1,63 @@
+import shutil
+import subprocess
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from labkit.launch.slurm.array import Array
+from labkit.launch.slurm.job import Job, Resources, render_job
+from tests.project import ROOT
+
+TEMPLATE = ROOT / "deploy" / "slurm.sh.j2"
+GOLDEN = Path(__file__).parent / "golden"
+OPENER = ("/home/me/my-research/.venv/bin/local-launch",)
+JOBS = {
+    "run": Job(
+        launch="4f0c12",
+        part=1,
+        folder=PurePosixPath("/scratch/runs/jobs"),
+        resources=Resources(gpus=1, cpus=8, memory="32G", time="1-00:00:00", further={"partition": "gpu"}),
+        max_restarts=20,
+        opener=OPENER,
+        modules=("cuda/12.8",),
+        variables={"RUNS_PATH": "/scratch/runs", "DATA_PATH": "/scratch/the group's data"},
+    ),
+    "session": Job(
+        launch="rates-1",
+        array=Array(offset=1000, tasks=(0, 1, 2, 5)),
+        throttle=2,
+        folder=PurePosixPath("/scratch/100%/jobs"),
+        resources=Resources(signal_before=60, further={"account": "a b", "exclusive": None}),
+        max_restarts=3,
+        opener=("apptainer", "exec", "/images/my image.sif", "local-launch"),
+    ),
+    "nodes": Job(
+        launch="4f0c12",
+        folder=PurePosixPath("/scratch/runs/jobs"),
+        resources=Resources(nodes=2, tasks_per_node=4, gpus=4, cpus=6),
+        max_restarts=0,
+        opener=OPENER,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_script_is_what_it_was(name: str) -> None:
+    assert render_job(TEMPLATE, JOBS[name]) == (GOLDEN / f"{name}.sh").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck: apt-get install shellcheck")
+@pytest.mark.parametrize("name", JOBS)
+def test_shellcheck_has_nothing_to_say(name: str, tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text(render_job(TEMPLATE, JOBS[name]), encoding="utf-8")
+    done = subprocess.run(["shellcheck", "job.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
+
+
+def test_every_job_has_a_folder_of_its_own() -> None:
+    folders = {str(job.own_folder) for job in JOBS.values()}
+    assert folders == {
+        "/scratch/runs/jobs/4f0c12/1",
+        "/scratch/100%/jobs/rates-1/0+1000",
+        "/scratch/runs/jobs/4f0c12/0",
+    }
