@@ -27,37 +27,32 @@ from labkit.training.duration import Duration
 from .train import make_task
 
 if TYPE_CHECKING:
-    from torch.utils.data import TensorDataset
-
     from labkit.environment import Environment
 
 CLASSES: Final = 10
-LOW: Final = (0, 1, 2, 3, 4)
-HIGH: Final = (5, 6, 7, 8, 9)
 
 
-def load(environment: "Environment", classes: tuple[int, ...] = LOW + HIGH, samples: int | None = None) -> Data:
+def load(environment: "Environment", samples: int | None = None, *, in_pairs: bool = False) -> Data:
     """Load the digits to learn from and to judge by; those to test on stay where they are.
 
     :param environment: Where data are.
-    :param classes: Only these digits.
-    :param samples: Only so many to learn from.
+    :param samples: How many to learn from; all of them by default.
+    :param in_pairs: Whether classes are told apart in pairs only: 0 or 1, 2 or 3, and so on.
     :return: The data.
     """
+    from torch.utils.data import TensorDataset
+
     from .data import find_parts, shift
 
     parts = find_parts(environment)
-    training, validation = (select(part, classes) for part in (parts.training, parts.validation))
-    return Data(select(training, classes, samples), validation, parts.footprint, augmentation=shift)
-
-
-def select(dataset: "TensorDataset", classes: tuple[int, ...], samples: int | None = None) -> "TensorDataset":
-    """Return the samples of some classes, or the first of them."""
-    import torch
-    from torch.utils.data import TensorDataset
-
-    chosen = torch.isin(dataset.tensors[1], torch.tensor(classes)).nonzero()[:samples, 0]
-    return TensorDataset(*(tensor[chosen] for tensor in dataset.tensors))
+    (images, classes), (images_to_judge_by, classes_to_judge_by) = parts.training.tensors, parts.validation.tensors
+    divisor = 2 if in_pairs else 1
+    return Data(
+        TensorDataset(images[:samples], classes[:samples] // divisor),
+        TensorDataset(images_to_judge_by, classes_to_judge_by // divisor),
+        parts.footprint,
+        augmentation=shift,
+    )
 
 
 experiment = Experiment(
@@ -88,8 +83,8 @@ recipe = Recipe(
     ),
     Squeeze(members=3),
     TransferLearning(
-        source=replace(experiment, data=partial(load, classes=LOW)),
-        target=replace(experiment, data=partial(load, classes=HIGH, samples=50), batch_size=10),
+        source=replace(experiment, data=partial(load, in_pairs=True)),
+        target=replace(experiment, data=partial(load, samples=50), batch_size=10),
         freeze=("model.0.*", "model.3.*"),
         fresh=("model.8.*",),
     ),

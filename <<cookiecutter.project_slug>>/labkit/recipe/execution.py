@@ -27,7 +27,7 @@ from labkit.recipe.standing import Standing, State, assess
 from labkit.recipe.step import Step
 from labkit.seed import derive_seed
 from labkit.tracking.attempt import partial_attempt
-from labkit.tracking.run import Run
+from labkit.tracking.run import Run, now
 
 OnStale = Literal["warn", "rerun", "fail"]
 
@@ -214,8 +214,10 @@ def _execute_step(step: Step, progress: Progress, whole: Run) -> Standing:
         verdicts = judge(step.checks, Findings(result, progress.earlier)) if error is None else []
         holds = all(verdict.holds for verdict in verdicts)
         record = Record(
+            recipe=plan.recipe,
             name=step.name,
             position=position,
+            time=now(),
             identity=step.identity,
             outcome=Outcome.ERROR if error else Outcome.PASSED if holds else Outcome.FAILED,
             configuration=step.configuration,
@@ -258,6 +260,7 @@ def _judge_again(old: Record, standing: Standing, plan: Plan, whole: Run, histor
         old,
         outcome=Outcome.PASSED if holds else Outcome.FAILED,
         verdicts=standing.verdicts,
+        time=now(),
         judged_again=old.judged_again or old.run_id,
         run_id=run.identifier,
     )

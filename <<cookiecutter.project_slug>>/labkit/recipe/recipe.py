@@ -10,7 +10,7 @@ from labkit.environment import Environment
 from labkit.recipe.context import DataCache
 from labkit.recipe.execution import OnStale, Plan, execute, find_failure, has_work, look, show
 from labkit.recipe.experiment import Experiment
-from labkit.recipe.record import RECIPE_TAG, ROLE_OF_RECIPE, ROLE_TAG, read_history
+from labkit.recipe.record import RECIPE_TAG, ROLE_OF_RECIPE, ROLE_TAG, History
 from labkit.recipe.step import Step
 from labkit.tracking.entry_point import EntryPoint
 from labkit.tracking.run import Run
@@ -83,7 +83,7 @@ class Recipe:
             del list
             plan = self._plan(step=step, start=start, force=force, on_stale=on_stale)
             run.log_tags({RECIPE_TAG: self.name, ROLE_TAG: ROLE_OF_RECIPE})
-            history = read_history(run.environment, self.name, run.experiment_name)
+            history = History(run.environment, self.name, run.experiment_name)
             standings = execute(plan, run, history, DataCache(run.environment))
             print(show(standings))
             if failure := find_failure(plan, standings):
@@ -104,7 +104,7 @@ class Recipe:
             on_stale=given.get("on_stale", "rerun"),
         )
         environment = Environment.read()
-        history = read_history(environment, self.name, given.get("experiment_name") or self.name)
+        history = History(environment, self.name, given.get("experiment_name") or self.name)
         standings = look(plan, history, DataCache(environment))
         if not given.get("list") and has_work(plan, standings):
             return None

@@ -25,8 +25,10 @@ stands::
 
 **step.json**, an artifact of a step run, written once, when the step has come to its end::
 
-    {"name": "overfit",
+    {"recipe": "my_research",
+     "name": "overfit",
      "position": 4,
+     "time": 1764757012345,                         # of its end, in milliseconds since 1970
      "identity": "9f0c…",                           # of name and configuration
      "outcome": "passed",
      "configuration": {"duration": "20 epochs"},
@@ -54,10 +56,13 @@ are artifacts under ``figures/``, statistics of tensors over time are metrics of
 """
 
 import contextlib
+import functools
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from labkit.atomic import write_atomically
@@ -102,8 +107,10 @@ class Outcome(StrEnum):
 class Record:
     """What is known of one execution of a step that has come to its end."""
 
+    recipe: str
     name: str
     position: int
+    time: int
     identity: str
     outcome: Outcome
     configuration: Mapping[str, Plain]
@@ -146,72 +153,80 @@ def _read_verdict(content: dict[str, Any]) -> Verdict:
 
 
 class History:
-    """The step runs of a recipe, the newest first; what is in them is read when it is asked for."""
+    """What was executed of a recipe: here, as the runs' folders have it, and anywhere, as the store has it.
 
-    def __init__(self, environment: Environment, runs: "Sequence[StoredRun]") -> None:
-        """Take the runs as the store has them."""
+    The store is asked only where this machine does not know a record that fits.
+    """
+
+    def __init__(self, environment: Environment, recipe: str, experiment_name: str) -> None:
+        """Look at nothing yet.
+
+        :param environment: Says where runs are kept, and which store.
+        :param recipe: The recipe's name.
+        :param experiment_name: The experiment that its runs belong to.
+        """
         self._environment = environment
-        self._runs = list(runs)
-        self._records: dict[str, Record | None] = {}
+        self._recipe = recipe
+        self._experiment_name = experiment_name
         self._new: list[Record] = []
 
     def add(self, record: Record) -> None:
-        """Add what this process has recorded since."""
+        """Add what this process has recorded."""
         self._new.insert(0, record)
 
-    def find(self, name: str, identity: str) -> Record | None:
-        """Find the record of a step that counts: the newest of the same configuration, else the newest of its name.
+    def find(self, name: str, fingerprint: Fingerprint) -> Record | None:
+        """Find the record of a step that counts: the newest that fits as the step is now, else the newest of all.
 
         :param name: The step's name.
-        :param identity: Its identity.
-        :return: The record, or None where it never came to its end.
+        :param fingerprint: What it depends on now.
+        :return: The record, or None where the step never came to its end.
         """
-        newest = None
-        for record in self._read(name):
-            newest = newest or record
-            if record.identity == identity:
-                return record
-        return newest
+        here = sorted(self._here, key=lambda record: record.time, reverse=True)
+        own = [record for record in [*self._new, *here] if record.name == name]
+        if found := next((record for record in own if record.fingerprint == fingerprint), None):
+            return found
+        everywhere = [*own, *self._load_from_store(name)]
+        fitting = [record for record in everywhere if record.fingerprint == fingerprint]
+        return max(fitting or everywhere, key=lambda record: record.time, default=None)
 
     def state_of_newest(self, name: str) -> State | None:
         """Return where the newest run of a step stands, be it complete or not."""
         run = next((run for run in self._runs if run.data.tags.get(STEP_TAG) == name), None)
         return State(run.data.tags.get(STATE_TAG, State.CREATED)) if run else None
 
-    def _read(self, name: str) -> "Any":
-        yield from (record for record in self._new if record.name == name)
+    @functools.cached_property
+    def _here(self) -> list[Record]:
+        """The records on this machine."""
+        paths = self._environment.runs_path.glob(f"*/{STEP_FILE}")
+        records = [Record.from_json(path.read_bytes(), path.parent.name) for path in paths]
+        return [record for record in records if record.recipe == self._recipe]
+
+    @functools.cached_property
+    def _runs(self) -> "list[StoredRun]":
+        """The step runs that the store has, the newest first."""
+        return _find_runs(self._environment, self._recipe, self._experiment_name)
+
+    def _load_from_store(self, name: str) -> Iterator[Record]:
+        known = {record.run_id for record in self._here}
         for run in self._runs:
-            if run.data.tags.get(STEP_TAG) == name and OUTCOME_TAG in run.data.tags:
-                identifier = run.info.run_id
-                if identifier not in self._records:
-                    self._records[identifier] = _load(self._environment, identifier)
-                if record := self._records[identifier]:
-                    yield record
+            tags = run.data.tags
+            if tags.get(STEP_TAG) == name and OUTCOME_TAG in tags and run.info.run_id not in known:
+                yield from _load(self._environment, run.info.run_id)
 
 
-def _load(environment: Environment, run_id: str) -> Record | None:
-    """Read the record of a step run; None where it is not (yet) to be had, and the step counts as not executed."""
-    path = environment.runs_path / run_id / STEP_FILE
-    if not path.exists():
-        with contextlib.suppress(UsageError, UnavailableError):
-            open_run(environment, run_id).download(STEP_FILE, path)
-    return Record.from_json(path.read_bytes(), run_id) if path.exists() else None
+def _load(environment: Environment, run_id: str) -> Iterator[Record]:
+    """Read the record of a step run; where it is not (yet) to be had, the step counts as not executed."""
+    with contextlib.suppress(UsageError, UnavailableError), tempfile.TemporaryDirectory() as folder:
+        path = open_run(environment, run_id).download(STEP_FILE, Path(folder) / STEP_FILE)
+        yield Record.from_json(path.read_bytes(), run_id)
 
 
 @asks_the_store
-def read_history(environment: Environment, recipe: str, experiment_name: str) -> History:
-    """Find the step runs of a recipe.
-
-    :param environment: Says which store.
-    :param recipe: The recipe's name.
-    :param experiment_name: The experiment that its runs belong to.
-    :return: The history.
-    :raises UnavailableError: If the store does not answer.
-    """
+def _find_runs(environment: Environment, recipe: str, experiment_name: str) -> "list[StoredRun]":
     store = connect(environment)
     experiment = store.get_experiment_by_name(experiment_name)
     if experiment is None:
-        return History(environment, [])
+        return []
     name = recipe.replace("'", "''")
     runs = store.search_runs(
         [experiment.experiment_id],
@@ -219,7 +234,7 @@ def read_history(environment: Environment, recipe: str, experiment_name: str) ->
         max_results=LARGEST_HISTORY,
         order_by=["attributes.start_time DESC"],
     )
-    return History(environment, runs)
+    return list(runs)
 
 
 def create_part(

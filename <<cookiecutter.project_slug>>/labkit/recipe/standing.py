@@ -78,10 +78,9 @@ def assess(
     :param earlier: What the steps before it have left.
     :return: Its standing.
     """
-    record = history.find(step.name, step.identity)
-    newest = history.state_of_newest(step.name)
+    record = history.find(step.name, fingerprint)
     if record is None:
-        return Standing(step.name, position, *_describe_unfinished(newest))
+        return Standing(step.name, position, *_describe_unfinished(history.state_of_newest(step.name)))
     if record.outcome is Outcome.ERROR:
         return Standing(step.name, position, State.FAILED, [str(record.error)], record)
     verdicts = judge(step.checks, Findings(record.result, earlier))
