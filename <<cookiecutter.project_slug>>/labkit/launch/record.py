@@ -74,7 +74,7 @@ def explain(error: ValidationError) -> str:  # noqa: PLR0911  one for each kind
         case "missing":
             return f"the key '{key}' is missing."
         case "value_error":
-            return f"{key}: {context['error']}."
+            return f"{key + ': ' if key else ''}{context['error']}."
         case "literal_error" | "enum":
             return f"{key} is {first['input']!r}: write {context['expected']}."
         case "union_tag_not_found":
