@@ -23,7 +23,7 @@ OUTPUT: Final = "output"
 """The folder in that of a job with what each task has printed, over all restarts."""
 
 
-DEFAULTS: Final = Resources(nodes=1, tasks_per_node=1, signal_before="10m", max_restarts=100)
+DEFAULTS: Final = Resources(nodes=1, tasks_per_node=1, signal_before="2m", max_restarts=100)
 """What a task gets where nobody says; of the rest, what the cluster gives by itself."""
 
 

@@ -10,7 +10,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=/scratch/runs/jobs/4f0c12/0/output/0.txt
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@600
+#SBATCH --signal=B:USR1@120
 set -u
 
 folder=/scratch/runs/jobs/4f0c12/0

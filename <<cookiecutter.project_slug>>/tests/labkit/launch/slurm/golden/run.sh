@@ -12,7 +12,7 @@
 #SBATCH --output=/scratch/runs/jobs/4f0c12/1/output/0.txt
 #SBATCH --partition=gpu
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@600
+#SBATCH --signal=B:USR1@120
 #SBATCH --time=1-00:00:00
 set -u
 
