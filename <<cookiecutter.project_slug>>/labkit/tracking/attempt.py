@@ -163,16 +163,21 @@ def recording(run: Run) -> Generator[None]:
 
 @contextlib.contextmanager
 def _recording(run: Run, outcome: Outcome, *, is_attempt: bool) -> Generator[None]:
-    with _hold(run):
-        if is_attempt or (run.folder / FILE_NAME).exists():
-            catch_up(run)
-        sender = _start_sender(run)
-        try:
-            yield
-        finally:
-            _close_spool(run)
-    is_interrupted = outcome.exit_code == EXIT_INTERRUPTED
-    _await_sender(sender, run, SECONDS_TO_WAIT_WHEN_INTERRUPTED if is_interrupted else SECONDS_TO_WAIT_FOR_THE_SENDER)
+    sender = None
+    try:
+        with _hold(run):
+            if is_attempt or (run.folder / FILE_NAME).exists():
+                catch_up(run)
+            sender = _start_sender(run)
+            try:
+                yield
+            finally:
+                _close_spool(run)
+    finally:
+        if sender is not None:
+            is_interrupted = outcome.exit_code == EXIT_INTERRUPTED
+            seconds = SECONDS_TO_WAIT_WHEN_INTERRUPTED if is_interrupted else SECONDS_TO_WAIT_FOR_THE_SENDER
+            _await_sender(sender, run, seconds)
 
 
 def _close_spool(run: Run) -> None:

@@ -36,6 +36,7 @@ from labkit.command import (
     with_options,
 )
 from labkit.environment import Environment
+from labkit.option_group import flatten
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import Plain, decode, encode, interpret
 from labkit.tracking.patient_file import DISK_IS_FULL
@@ -301,10 +302,11 @@ class EntryPoint(Generic[P]):
 def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
     """Make a function an entry point: each of its calls from the command line is a recorded run.
 
-    :param function: Takes the run first, then keyword-only parameters, typed and described in its docstring.
+    :param function: Takes the run first, then keyword-only parameters, typed and described in its docstring, or
+        described where they are :class:`~labkit.option_group.OptionGroup`.
     :return: The function, callable as before, with a ``main`` for console scripts.
     """
-    return EntryPoint(function)
+    return EntryPoint(flatten(function))
 
 
 def _option(name: str) -> str:

@@ -116,6 +116,10 @@ class Task(LightningModule, ABC):
         model, head = self.parts
         return head(model(*inputs))
 
+    def make_network(self) -> nn.Module:
+        """Put together what maps inputs to outputs, without anything of learning, as it is used now."""
+        return nn.Sequential(*self.parts)
+
     def derive(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return further metrics of an epoch that follow from those that were computed; none here.
 
@@ -133,9 +137,11 @@ class Task(LightningModule, ABC):
         """Take a batch of the validation set in."""
         self._step("validation", batch)
 
-    def test_step(self, batch: Any, *_: Any) -> None:
-        """Take a batch of the test set in."""
-        self._step("test", batch)
+    def test_step(self, batch: Any, *_: Any) -> dict[str, Tensor]:
+        """Take a batch of the test set in, and return what was predicted of it."""
+        result = self.compute(batch)
+        self._metrics["test"].update(*result)
+        return result._asdict()
 
     def on_train_epoch_end(self) -> None:
         """Record the metrics of the epoch."""

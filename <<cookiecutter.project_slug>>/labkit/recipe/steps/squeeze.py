@@ -28,13 +28,16 @@ class Squeeze(Step):
 
     def execute(self, context: "Context") -> Mapping[str, object]:
         """Train, and put the models together."""
+        from torch import nn
+
         from labkit.recipe.ensemble import Ensemble
 
         short = context.experiment.duration
         experiment = context.experiment.changed({"duration": Duration(self.longer * short.amount, short.unit)})
         trainings = [context.train(experiment, name=f"member {index}", index=index) for index in range(self.members)]
         together = context.make_task(experiment)
-        together.model = Ensemble([training.task.model for training in trainings])
+        together.model = Ensemble([training.task.eval().make_network() for training in trainings])
+        together.head, together.average = nn.Identity(), None
         ensemble = context.evaluate(together, context.data(experiment).validation)
         single = {metric: [training.scores[f"validation/{metric}"] for training in trainings] for metric in ensemble}
         return {

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit.training.task import Result
 from labkit.training.tasks.classification import Classification
@@ -15,6 +15,21 @@ class SequenceClassification(Classification):
     So a model that has learned to foretell tokens can go on with this.
     """
 
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Apply the model, and the head to the mean of its representations.
+
+        :param inputs: Tokens ``(batch, length)``, and how many of each sequence count ``(batch,)``; all by default.
+        :return: Logits ``(batch, classes)``.
+        """
+        tokens, *lengths = inputs
+        model, head = self.parts
+        return head(compute_mean(model(tokens), *lengths))
+
+    def make_network(self) -> nn.Module:
+        """Put together what maps tokens, all of which count, to logits."""
+        model, head = self.parts
+        return nn.Sequential(model, Mean(), head)
+
     def compute(self, batch: Any) -> Result:
         """Compute the loss.
 
@@ -23,13 +38,19 @@ class SequenceClassification(Classification):
         :return: Loss, logits and class numbers.
         """
         inputs, target = batch
-        tokens, lengths = (inputs, None) if isinstance(inputs, Tensor) else inputs
-        model, head = self.parts
-        logits = head(compute_mean(model(tokens), lengths))
+        logits = self(inputs) if isinstance(inputs, Tensor) else self(*inputs)
         return Result(self.compute_loss(logits, target), logits, target)
 
 
-def compute_mean(representations: Tensor, lengths: Tensor | None) -> Tensor:
+class Mean(nn.Module):
+    """The mean of a sequence's representations, as a layer."""
+
+    def forward(self, representations: Tensor) -> Tensor:
+        """Compute the mean ``(batch, features)`` of ``(batch, length, features)``."""
+        return compute_mean(representations)
+
+
+def compute_mean(representations: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Compute the mean of each sequence's representations.
 
     :param representations: Those of tokens ``(batch, length, features)``.

@@ -42,6 +42,7 @@ def train(
     from torch.utils.data import Dataset
 
     from labkit.data.loading import Loader
+    from labkit.training.execution import Execution
     from labkit.training.seeding import seed_everything
     from labkit.training.task import Result
     from labkit.training.tasks import Classification
@@ -86,8 +87,7 @@ def train(
         duration=duration,
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
-        accumulate=2,
-        devices=devices,
+        execution=Execution(accumulate=2, devices=devices),
         accelerator="cpu",
     )
 

@@ -365,6 +365,6 @@ def test_the_perplexity_is_that_of_the_epoch() -> None:
 def test_the_mean_of_a_sequence_leaves_its_padding_out() -> None:
     values = torch.arange(6.0).reshape(2, 3, 1)
     assert compute_mean(values, torch.tensor([1, 3])).tolist() == [[0.0], [4.0]]
-    assert compute_mean(values, None).tolist() == [[1.0], [4.0]]
+    assert compute_mean(values).tolist() == [[1.0], [4.0]]
     (tokens, lengths), target = pad_sequences([(torch.tensor([5]), 1), (torch.tensor([6, 7]), 0)], padding=9)
     assert (tokens.tolist(), lengths.tolist(), target.tolist()) == ([[5, 9], [6, 7]], [1, 2], [1, 0])
