@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import websocket
 
-SECONDS_TO_WAIT = 30.0
+SECONDS_TO_WAIT = 20.0
 OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars"),
@@ -67,9 +67,7 @@ class Browser:
 
     def resize(self, width: int, height: int) -> None:
         """Give the page a size, in CSS pixels."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def prefer(self, scheme: str) -> None:
         """Prefer ``light`` or ``dark``."""
@@ -94,9 +92,7 @@ class Browser:
 
     def await_text(self, text: str, selector: str = "body") -> None:
         """Wait until a text can be read in an element."""
-        self.await_true(
-            f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text, ensure_ascii=False)})"
-        )
+        self.await_true(f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})")
 
     def text(self, selector: str = "body") -> str:
         """Return what can be read in the first element that a selector finds."""
@@ -129,13 +125,13 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def _locate(self, selector: str, text: str | None) -> tuple[float, float]:
-        wanted = "true" if text is None else f"e.innerText.trim() === {json.dumps(text, ensure_ascii=False)}"
+        wanted = "true" if text is None else f"e.innerText.trim() === {json.dumps(text)}"
         find = f"[...document.querySelectorAll({json.dumps(selector)})].find(e => {wanted})"
         self.await_true(find)
         return tuple(
             self.evaluate(
-                f"(() => {{ const e = {find}; e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect();"
-                " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+                f"(() => {{ const e = {find}; e.scrollIntoView({{block: 'center'}});"
+                " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
             )
         )
 
@@ -145,12 +141,37 @@ class Browser:
         :param path: Where to keep it.
         :param whole: All of the page, rather than what fits the window.
         """
-        data = base64.b64decode(
-            self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
-        )
+        data = base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
         if path:
             path.write_bytes(data)
         return data
+
+    def colours(self, selector: str) -> dict[str, int]:
+        """Take a picture of an element, and count the dots of each colour in it, the most frequent first."""
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView()")
+        box = self.evaluate(
+            f"(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+            " return {x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: r.height, scale: 1}; })()"
+        )
+        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=box)["data"]
+        counted = self.evaluate(
+            f"""(async () => {{
+                const image = new Image();
+                image.src = "data:image/png;base64,{picture}";
+                await image.decode();
+                const canvas = new OffscreenCanvas(image.width, image.height);
+                const context = canvas.getContext("2d");
+                context.drawImage(image, 0, 0);
+                const dots = context.getImageData(0, 0, image.width, image.height).data;
+                const counts = new Map();
+                for (let i = 0; i < dots.length; i += 4) {{
+                    const colour = (dots[i] << 16) | (dots[i + 1] << 8) | dots[i + 2];
+                    counts.set(colour, (counts.get(colour) ?? 0) + 1);
+                }}
+                return [...counts].sort((one, other) => other[1] - one[1]).slice(0, 4000);
+            }})()"""
+        )
+        return {f"#{colour:06x}": count for colour, count in counted}
 
     def close(self) -> None:
         self._socket.close()

@@ -56,10 +56,9 @@ class Recorder:
         entry_point: str = "train",
         **arguments: Any,
     ) -> Any:
-        from mlflow.entities import Metric
-
         from labkit.tracking.provenance import capture
         from labkit.tracking.run import Envelope, create_run
+        from mlflow.entities import Metric
 
         sealed = self.folder / "sealed"
         sealed.mkdir(exist_ok=True)
@@ -85,7 +84,6 @@ class Recorder:
     def draw(self, run: Any) -> None:
         """Keep a figure and a log with a run."""
         import numpy as np
-
         from labkit.report.figures import plot_confusion
 
         figures, logs = run.folder / "figures", run.folder / "logs"
@@ -104,11 +102,11 @@ def record_demonstration(folder: Path) -> dict[str, str]:
     recorder = Recorder(folder)
     ids: dict[str, str] = {}
     for number in range(12):
-        rate, width, seed = describe(5 * (number // 3) + number % 3)
+        rate, width, seed = ("0.1", "0.01")[number // 3 % 2], ("16", "64")[number // 6], number % 3
         (folder / "model.py").write_text(f"WIDTH = {16 if number < 6 else 32}\n", encoding="utf-8")
         curve = [accuracy_of(rate, width, seed, step) for step in range(1, STEPS + 1)]
         run = recorder.record(
-            f"rate-{rate}-seed-{seed}",
+            f"rate-{rate}-width-{width}-seed-{seed}",
             seed=seed,
             metrics={ACCURACY: curve, "validation/loss": [1 - value for value in curve]},
             tags={"labkit.session": "rates-1" if number < 6 else "rates-2"},
@@ -175,8 +173,8 @@ def record_many(folder: Path, count: int) -> None:
             rate, width, seed = describe(number)
             start = 1_700_000_000_000 + 60_000 * number
             database.execute(
-                "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time,"
-                " end_time, source_version, lifecycle_stage, artifact_uri, experiment_id)"
+                "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status,"
+                " start_time, end_time, source_version, lifecycle_stage, artifact_uri, experiment_id)"
                 " VALUES (?, ?, 'LOCAL', '', '', 'me', 'FINISHED', ?, ?, '', 'active', ?, ?)",
                 (identifier, f"run-{number}", start, start + 45_000, f"{location}/{identifier}/artifacts", experiment),
             )
@@ -206,7 +204,8 @@ def record_many(folder: Path, count: int) -> None:
                     [(metric, value, start + step, identifier, step) for step, value in enumerate(values, start=1)],
                 )
                 database.execute(
-                    "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, 0, ?)",
+                    "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid)"
+                    " VALUES (?, ?, ?, ?, 0, ?)",
                     (metric, values[-1], start + STEPS, STEPS, identifier),
                 )
 

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class Snapshot:
             return self.version
         try:
             if time.monotonic() - self._time_of_reading > SECONDS_BETWEEN_READINGS:
-                self._take(refresh_runs(self.environment, list(self._runs.values())))
+                self._take(*refresh_runs(self.environment, list(self._runs.values())))
                 self._tell(None)
                 self._time_of_reading = time.monotonic()
         except UnavailableError as error:
@@ -125,10 +125,11 @@ class Snapshot:
         content = read_file(self.environment, run_id, path)
         return json.loads(content) if content else {}
 
-    def _take(self, runs: Sequence[StoredRun]) -> None:
+    def _take(self, runs: Sequence[StoredRun], gone: Collection[str] = ()) -> None:
         changed = {run.identifier: run for run in runs if self._runs.get(run.identifier) != run}
-        if changed:
-            self._runs = {**self._runs, **changed}
+        if changed or gone:
+            kept = {identifier: run for identifier, run in self._runs.items() if identifier not in gone}
+            self._runs = {**kept, **changed}
             self.version += 1
 
     def _tell(self, trouble: str | None) -> None:

@@ -120,21 +120,28 @@ def read_page(environment: Environment, token: str | None) -> tuple[list[StoredR
 
 
 @asks_the_store
-def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> list[StoredRun]:
+def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> tuple[list[StoredRun], set[str]]:
     """Read the runs that are new or that may have changed since they were read: the newest, and those in progress.
 
     :param environment: Says which store.
     :param known: What was read before.
-    :return: The runs that were read now; of one that has been deleted in the meantime the old record is what is left.
+    :return: The runs as they are now, and the ids of those that have been deleted.
     """
     store = connect(environment)
     experiments = {found.experiment_id: found.name for found in store.search_experiments()}
     newest = store.search_runs(list(experiments), max_results=NEWEST)
     read = {entry.info.run_id: make_record(entry, experiments) for entry in newest}
-    active = [run.identifier for run in known if run.is_active and run.identifier not in read]
-    entries = (store.get_run(identifier) for identifier in active[:NEWEST])
-    others = [make_record(entry, experiments) for entry in entries if entry.info.experiment_id in experiments]
-    return [*read.values(), *others]
+    # As many as were asked for: what is older than the oldest of them has not been looked at.
+    oldest = min((run.started for run in read.values()), default=0) if len(read) == NEWEST else -1
+    others = [run for run in known if run.identifier not in read]
+    gone = {run.identifier for run in others if run.started > oldest}
+    for run in [run for run in others if run.is_active and run.identifier not in gone][:NEWEST]:
+        entry = store.get_run(run.identifier)
+        if entry.info.lifecycle_stage == "active" and entry.info.experiment_id in experiments:
+            read[run.identifier] = make_record(entry, experiments)
+        else:
+            gone.add(run.identifier)
+    return list(read.values()), gone
 
 
 @asks_the_store

@@ -480,6 +480,16 @@ class TestDashboard:
         assert found is not None
         assert found.metrics == {ACCURACY: 0.5}
 
+    @pytest.mark.parametrize("newest", [2, 50])
+    def test_what_was_deleted_is_gone(self, project: Project, monkeypatch: pytest.MonkeyPatch, newest: int) -> None:
+        monkeypatch.setattr("labkit.report.store.NEWEST", newest)
+        runs = [project.make_run() for _ in range(4)]
+        snapshot = self.load(project)
+        for place in (0, 3):
+            project.store.delete_run(runs[place].identifier)
+        snapshot.refresh()
+        assert {found.identifier for found in snapshot.runs} == {run.identifier for run in runs[1:3]}
+
     def test_what_is_entered_is_taken_over_from_the_first_page_on(self) -> None:
         query = Query(page=4, selected=("a",))
         assert apply_controls(query, {"filter": "cnn", "columns": ["rate"]}) == Query(
