@@ -9,13 +9,19 @@ import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Final
 
+from labkit.command import UsageError
+from labkit.environment import Environment
+from labkit.launch.cluster import SlurmCluster
 from labkit.launch.host import Host
 from labkit.launch.slurm.array import Array, split
 from labkit.launch.slurm.job import CREDENTIALS, JOBS, STOPPED, Job
 from labkit.launch.slurm.name import Name
 from labkit.launch.slurm.queue import LIST_JOBS, Entry, read_max_array_size, read_queue
 
+FOLDER_OF_JOBS: Final = "jobs"
+"""The folder of all jobs, in that of all runs."""
 LOOK = """
 queue=$({list_jobs}) || exit
 configuration=$(scontrol show config) || exit
@@ -52,6 +58,37 @@ cat "$folder"/{jobs}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where Slurm's commands are given.
+
+    :ivar host: The login node.
+    :ivar folder: The folder of all jobs there.
+    """
+
+    host: Host
+    folder: PurePosixPath
+
+    @property
+    def quoted_folder(self) -> str:
+        """The folder as one word of a shell."""
+        return shlex.quote(str(self.folder))
+
+
+def find_site(cluster: SlurmCluster, environment: Environment) -> Site:
+    """Find out where a cluster's commands are given.
+
+    :param cluster: Its profile.
+    :param environment: Says where runs are kept, on a login node itself.
+    :return: The place.
+    :raises UsageError: If the profile does not say where runs are kept on another host, or where the environment is.
+    """
+    runs = cluster.paths.runs or (None if cluster.host else PurePosixPath(environment.runs_path))
+    if runs is None:
+        raise UsageError(f"the profile of {cluster.host} does not say where runs are kept there: give it paths.runs.")
+    return Site(host=Host(cluster.host), folder=runs / FOLDER_OF_JOBS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class View:
     """What there is of Labkit's jobs.
 
@@ -74,18 +111,17 @@ class View:
         return max((name.part for name in self.names if name.launch == launch), default=-1) + 1
 
 
-def look(host: Host, folder: PurePosixPath) -> View:
+def look(site: Site) -> View:
     """See what there is, and remove the credentials of jobs that are no more.
 
-    :param host: Where Slurm's commands are.
-    :param folder: The folder of all jobs.
+    :param site: Where Slurm's commands are given.
     :return: What there is.
     :raises UnavailableError: If the host or Slurm's controller does not answer.
     """
     mark = secrets.token_hex(16)
     sweep = SWEEP.format(credentials=CREDENTIALS, jobs=JOBS)
-    script = LOOK.format(list_jobs=LIST_JOBS, mark=mark, folder=shlex.quote(str(folder)), sweep=sweep, jobs=JOBS)
-    queue, configuration, records = host.require(script).split(f"{mark}\n")
+    script = LOOK.format(list_jobs=LIST_JOBS, mark=mark, folder=site.quoted_folder, sweep=sweep, jobs=JOBS)
+    queue, configuration, records = site.host.require(script).split(f"{mark}\n")
     return View(
         entries=tuple(read_queue(queue)),
         records=read_records(records),
@@ -119,10 +155,10 @@ def plan(trials: Collection[int], launch: str, view: View) -> list[Array]:
     return split((trial for trial in trials if f"{launch}/{trial}" not in active), view.max_array_size)
 
 
-def submit(host: Host, job: Job, script: str, credentials: str) -> str:
+def submit(site: Site, job: Job, script: str, credentials: str) -> str:
     """Submit a job; it is in Slurm's queue afterwards, or there is nothing of it.
 
-    :param host: Where Slurm's commands are.
+    :param site: Where Slurm's commands are given.
     :param job: The job.
     :param script: Its script.
     :param credentials: Lines of shell that only the job may read.
@@ -138,33 +174,29 @@ def submit(host: Host, job: Job, script: str, credentials: str) -> str:
         credentials=CREDENTIALS,
         jobs=JOBS,
     )
-    return host.require(commands, text=text).strip()
+    return site.host.require(commands, text=text).strip()
 
 
-def stop(host: Host, folder: PurePosixPath, entries: Collection[Entry]) -> None:
+def stop(site: Site, entries: Collection[Entry]) -> None:
     """Take jobs out of the queue, and ask those that run for a checkpoint and an end.
 
-    :param host: Where Slurm's commands are.
-    :param folder: The folder of all jobs.
+    :param site: Where Slurm's commands are given.
     :param entries: The jobs; of each, its name in Slurm's queue tells its folder.
     """
-    _end(host, folder, entries, "scancel --state=PENDING {jobs}; scancel --batch --signal=USR1 {jobs}")
+    _end(site, entries, "scancel --state=PENDING {jobs}; scancel --batch --signal=USR1 {jobs}")
 
 
-def cancel(host: Host, folder: PurePosixPath, entries: Collection[Entry]) -> None:
+def cancel(site: Site, entries: Collection[Entry]) -> None:
     """Take jobs out of the queue, and end those that run: with TERM, and soon with KILL.
 
-    :param host: Where Slurm's commands are.
-    :param folder: The folder of all jobs.
+    :param site: Where Slurm's commands are given.
     :param entries: The jobs.
     """
-    _end(host, folder, entries, "scancel {jobs}")
+    _end(site, entries, "scancel {jobs}")
 
 
-def _end(host: Host, folder: PurePosixPath, entries: Collection[Entry], command: str) -> None:
+def _end(site: Site, entries: Collection[Entry], command: str) -> None:
     """Keep jobs from going back into the queue, then say to Slurm what is to become of them."""
     marks = "".join(f"{entry.name}/{STOPPED}.{entry.task}\n" for entry in entries)
     jobs = " ".join(shlex.quote(entry.job_id) for entry in entries)
-    host.require(
-        f"cd -- {shlex.quote(str(folder))} && xargs touch -- && {{ {command.format(jobs=jobs)}; }}", text=marks
-    )
+    site.host.require(f"cd -- {site.quoted_folder} && xargs touch -- && {{ {command.format(jobs=jobs)}; }}", text=marks)

@@ -1,15 +1,18 @@
 """A job of Slurm as plain data, and the script that Slurm executes for it; pure."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from labkit.command import UsageError
+from labkit.launch.cluster import Resources, SlurmCluster
+from labkit.launch.duration import parse_duration
 from labkit.launch.render import render
 from labkit.launch.slurm.array import Array
 from labkit.launch.slurm.name import Name
 
+TEMPLATE: Final = Path("deploy", "slurm.sh.j2")
 CREDENTIALS: Final = "credentials"
 """The file in a job's folder with what the job must know and nobody else; only its owner may read it."""
 JOBS: Final = "jobs"
@@ -20,34 +23,8 @@ OUTPUT: Final = "output"
 """The folder in that of a job with what each task has printed, over all restarts."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What each task of a job gets.
-
-    :ivar nodes: The machines that share one task.
-    :ivar tasks_per_node: The processes on each.
-    :ivar gpus: The accelerators of each machine.
-    :ivar cpus: The cores of each process.
-    :ivar memory: The memory of each machine, as Slurm writes it: ``16G``.
-    :ivar time: The limit, as Slurm writes it: ``1-12:00:00``.
-    :ivar signal_before: How many seconds before the limit a task is told to write a checkpoint and go back into the
-        queue.
-    :ivar further: Further options of ``sbatch`` by name, such as ``partition``; None for one without a value.
-    """
-
-    nodes: int = 1
-    tasks_per_node: int = 1
-    gpus: int = 0
-    cpus: int = 1
-    memory: str | None = None
-    time: str | None = None
-    signal_before: int = 600
-    further: Mapping[str, str | None] = field(default_factory=dict)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several processes share each task."""
-        return self.nodes * self.tasks_per_node > 1
+DEFAULTS: Final = Resources(nodes=1, tasks_per_node=1, signal_before="2m", max_restarts=100)
+"""What a task gets where nobody says; of the rest, what the cluster gives by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +36,9 @@ class Job:
     :ivar array: The trials, None for a run.
     :ivar throttle: How many tasks may run at the same time.
     :ivar folder: The folder of all jobs, on the host; all nodes share its file system.
+    :ivar cluster: The profile of the cluster.
     :ivar resources: What each task gets.
-    :ivar max_restarts: How often a task may go back into the queue.
     :ivar opener: The words of the command that executes a unit.
-    :ivar modules: What is loaded by ``module load``.
-    :ivar variables: Variables of the environment, none of them secret.
     """
 
     launch: str
@@ -71,16 +46,19 @@ class Job:
     array: Array | None = None
     throttle: int | None = None
     folder: PurePosixPath
+    cluster: SlurmCluster
     resources: Resources
-    max_restarts: int
     opener: tuple[str, ...]
-    modules: tuple[str, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> Name:
         """Its name in Slurm's queue."""
         return Name(launch=self.launch, part=self.part, offset=self.array.offset if self.array else None)
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        """The numbers of the trials that it executes."""
+        return tuple(self.array.offset + task for task in self.array.tasks) if self.array else ()
 
     @property
     def own_folder(self) -> PurePosixPath:
@@ -89,28 +67,60 @@ class Job:
 
     @property
     def options(self) -> dict[str, str | None]:
-        """What is said to ``sbatch``, sorted, so that scripts are easily compared."""
-        resources = self.resources
+        """What is said to ``sbatch``, sorted, so that scripts are easily compared; None for what has no value."""
+        resources = self.resources.over(DEFAULTS)
         throttle = f"%{self.throttle}" if self.throttle else ""
-        task = "%a" if self.array else "0"
+        # Of a per cent sign Slurm makes something of its own.
+        output = str(self.own_folder / OUTPUT).replace("%", "%%") + ("/%a.txt" if self.array else "/0.txt")
         options = {
-            **resources.further,
+            "account": self.cluster.account,
             "array": f"{self.array}{throttle}" if self.array else None,
-            "chdir": str(self.own_folder),
-            "cpus-per-task": str(resources.cpus),
+            "chdir": self.own_folder,
+            "cpus-per-task": resources.cpus,
             "export": "NONE",
-            "gpus-per-node": str(resources.gpus) if resources.gpus else None,
-            "job-name": str(self.name),
+            "gpus-per-node": resources.gpus or None,
+            "job-name": self.name,
             "mem": resources.memory,
-            "nodes": str(resources.nodes),
-            "ntasks-per-node": str(resources.tasks_per_node),
+            "nodes": resources.nodes,
+            "ntasks-per-node": resources.tasks_per_node,
             "open-mode": "append",
-            "output": str(self.own_folder / OUTPUT / f"{task}.txt").replace("%", "%%").replace("%%a", "%a"),
-            "signal": f"B:USR1@{resources.signal_before}",
-            "time": resources.time,
+            "output": output,
+            "partition": self.cluster.partition,
+            "signal": f"B:USR1@{parse_duration(resources.signal_before or '')}",
+            "time": resources.time and write_time(parse_duration(resources.time)),
         }
-        said = {name: value for name, value in options.items() if value is not None or name in resources.further}
-        return dict(sorted({"requeue": None, **said}.items()))
+        said = {name: str(value) for name, value in options.items() if value is not None}
+        return dict(sorted({"requeue": None, **self.cluster.options, **said}.items()))
+
+
+def find_opener(cluster: SlurmCluster, resources: Resources) -> tuple[str, ...]:
+    """Find the command that executes a unit on a cluster.
+
+    :param cluster: Its profile.
+    :param resources: What each task gets.
+    :return: The words of the command, to which the unit is added.
+    :raises UsageError: If the profile names neither an environment nor an image.
+    """
+    paths = cluster.paths
+    if paths.environment is None and cluster.image is None:
+        raise UsageError("the profile of the cluster names neither paths.environment nor a container: give it one.")
+    program = str(paths.environment / "bin" / "local-launch") if paths.environment else "local-launch"
+    if cluster.image is None:
+        return (program,)
+    folders = [path for path in (paths.environment, paths.runs, paths.data, paths.data_ephemeral) if path]
+    accelerators = ("--nv",) if resources.gpus else ()
+    binds = tuple(word for folder in folders for word in ("--bind", str(folder)))
+    return ("apptainer", "exec", *accelerators, *binds, cluster.image, program)
+
+
+def write_time(seconds: int) -> str:
+    """Write a span of time as Slurm does: ``1-12:00:00``.
+
+    :param seconds: The span; Slurm counts whole minutes.
+    :return: The text.
+    """
+    minutes = -(-seconds // 60)
+    return f"{minutes // 1440}-{minutes // 60 % 24:02d}:{minutes % 60:02d}:00"
 
 
 def render_job(template: Path, job: Job) -> str:
@@ -120,20 +130,21 @@ def render_job(template: Path, job: Job) -> str:
     :param job: The job.
     :return: The script; no argument of a run stands in it.
     """
-    resources = job.resources
+    resources = job.resources.over(DEFAULTS)
     words = job.opener
-    if resources.is_shared:
+    if resources.nodes != 1 or resources.tasks_per_node != 1:
         # Slurm tells a step neither the environment of a job that has none of its user's, nor the cores of a process.
-        words = ("srun", "--export=ALL", f"--cpus-per-task={resources.cpus}", "--kill-on-bad-exit=0", *words)
+        cores = () if resources.cpus is None else (f"--cpus-per-task={resources.cpus}",)
+        words = ("srun", "--export=ALL", "--kill-on-bad-exit=0", *cores, *words)
     return render(
         template,
         command=shlex.join(words),
         folder=job.own_folder,
         launch=job.launch,
-        max_restarts=job.max_restarts,
-        modules=job.modules,
+        max_restarts=resources.max_restarts,
+        modules=job.cluster.modules,
         offset=job.array.offset if job.array else None,
         options=job.options,
         tasks=len(job.array.tasks) if job.array else 1,
-        variables=dict(sorted(job.variables.items())),
+        variables=dict(sorted({**job.cluster.paths.variables, **job.cluster.variables}.items())),
     )

@@ -4,38 +4,44 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from labkit.launch.cluster import Paths, Resources, SlurmCluster
 from labkit.launch.slurm.array import Array
-from labkit.launch.slurm.job import Job, Resources, render_job
+from labkit.launch.slurm.job import Job, render_job, write_time
 from tests.project import ROOT
 
 TEMPLATE = ROOT / "deploy" / "slurm.sh.j2"
 GOLDEN = Path(__file__).parent / "golden"
 OPENER = ("/home/me/my-research/.venv/bin/local-launch",)
+FOLDER = PurePosixPath("/scratch/runs/jobs")
 JOBS = {
     "run": Job(
         launch="4f0c12",
         part=1,
-        folder=PurePosixPath("/scratch/runs/jobs"),
-        resources=Resources(gpus=1, cpus=8, memory="32G", time="1-00:00:00", further={"partition": "gpu"}),
-        max_restarts=20,
+        folder=FOLDER,
+        cluster=SlurmCluster(
+            partition="gpu",
+            modules=("cuda/12.8",),
+            paths=Paths(runs=PurePosixPath("/scratch/runs"), data=PurePosixPath("/scratch/the group's data")),
+        ),
+        resources=Resources(gpus=1, cpus=8, memory="32G", time="1d"),
         opener=OPENER,
-        modules=("cuda/12.8",),
-        variables={"RUNS_PATH": "/scratch/runs", "DATA_PATH": "/scratch/the group's data"},
     ),
     "session": Job(
         launch="rates-1",
         array=Array(offset=1000, tasks=(0, 1, 2, 5)),
         throttle=2,
         folder=PurePosixPath("/scratch/100%/jobs"),
-        resources=Resources(signal_before=60, further={"account": "a b", "exclusive": None}),
-        max_restarts=3,
+        cluster=SlurmCluster(
+            account="a b", options={"exclusive": None, "qos": "high"}, variables={"OMP_NUM_THREADS": "1"}
+        ),
+        resources=Resources(signal_before="1m", max_restarts=3),
         opener=("apptainer", "exec", "/images/my image.sif", "local-launch"),
     ),
     "nodes": Job(
         launch="4f0c12",
-        folder=PurePosixPath("/scratch/runs/jobs"),
+        folder=FOLDER,
+        cluster=SlurmCluster(),
         resources=Resources(nodes=2, tasks_per_node=4, gpus=4, cpus=6),
-        max_restarts=0,
         opener=OPENER,
     ),
 }
@@ -61,3 +67,10 @@ def test_every_job_has_a_folder_of_its_own() -> None:
         "/scratch/100%/jobs/rates-1/0+1000",
         "/scratch/runs/jobs/4f0c12/0",
     }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(60, "0-00:01:00"), (90, "0-00:02:00"), (129_600, "1-12:00:00"), (86_399, "1-00:00:00")]
+)
+def test_a_limit_of_time_is_written_as_slurm_reads_it(seconds: int, text: str) -> None:
+    assert write_time(seconds) == text

@@ -10,7 +10,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=/scratch/runs/jobs/4f0c12/0/output/0.txt
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@600
+#SBATCH --signal=B:USR1@120
 set -u
 
 folder=/scratch/runs/jobs/4f0c12/0
@@ -55,7 +55,7 @@ export JOB_ID=$job
 
 code=75
 if [[ -z $signal ]]; then
-  srun --export=ALL --cpus-per-task=6 --kill-on-bad-exit=0 /home/me/my-research/.venv/bin/local-launch "$unit" &
+  srun --export=ALL --kill-on-bad-exit=0 --cpus-per-task=6 /home/me/my-research/.venv/bin/local-launch "$unit" &
   child=$!
   signal=again
   while [[ -n $signal ]]; do
@@ -69,8 +69,8 @@ fi
 case $code in 75 | 138 | 143) ;; *) end "$code" ;; esac
 if is_stopped; then end "$code"; fi
 if [[ $(squeue --noheader --jobs="$job" --format=%T) == COMPLETING ]]; then exit "$code"; fi # Slurm ends it
-if ((restarts >= 0)); then
-  echo "The limit of 0 restarts is reached: launch it again to go on."
+if ((restarts >= 100)); then
+  echo "The limit of 100 restarts is reached: launch it again to go on."
   end "$code"
 fi
 again

@@ -12,7 +12,7 @@
 #SBATCH --output=/scratch/runs/jobs/4f0c12/1/output/0.txt
 #SBATCH --partition=gpu
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@600
+#SBATCH --signal=B:USR1@120
 #SBATCH --time=1-00:00:00
 set -u
 
@@ -75,8 +75,8 @@ fi
 case $code in 75 | 138 | 143) ;; *) end "$code" ;; esac
 if is_stopped; then end "$code"; fi
 if [[ $(squeue --noheader --jobs="$job" --format=%T) == COMPLETING ]]; then exit "$code"; fi # Slurm ends it
-if ((restarts >= 20)); then
-  echo "The limit of 20 restarts is reached: launch it again to go on."
+if ((restarts >= 100)); then
+  echo "The limit of 100 restarts is reached: launch it again to go on."
   end "$code"
 fi
 again

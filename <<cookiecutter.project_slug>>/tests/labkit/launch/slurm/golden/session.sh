@@ -3,7 +3,6 @@
 #SBATCH --account='a b'
 #SBATCH --array=0-2,5%2
 #SBATCH --chdir=/scratch/100%/jobs/rates-1/0+1000
-#SBATCH --cpus-per-task=1
 #SBATCH --exclusive
 #SBATCH --export=NONE
 #SBATCH --job-name=rates-1/0+1000
@@ -11,6 +10,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
 #SBATCH --output=/scratch/100%%/jobs/rates-1/0+1000/output/%a.txt
+#SBATCH --qos=high
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@60
 set -u
@@ -54,6 +54,7 @@ if is_stopped; then end 75; fi
 # shellcheck source=/dev/null
 . "$folder/credentials"
 export JOB_ID=$job
+export OMP_NUM_THREADS=1
 
 code=75
 if [[ -z $signal ]]; then
