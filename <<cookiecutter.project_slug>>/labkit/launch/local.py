@@ -85,7 +85,9 @@ def execute_session(session: SealedSession, sealed: Sealed) -> int:
         return session.folder / TRIALS / f"{unit.index}.txt"
 
     def report(unit: Unit, code: int) -> None:
-        outcome = "done" if code == EXIT_DONE else f"ended with exit code {code}: {_read_last_line(log(unit))}"
+        outcome = (
+            "done" if code == EXIT_DONE else f"ended with exit code {code}: {_find_reason(session, unit, log(unit))}"
+        )
         print(f"trial {unit.index:<6}{outcome}", flush=True)
 
     tell_state(environment, session.identifier, State.RUNNING)
@@ -111,7 +113,12 @@ def _announce(run: Run) -> None:
     print(f"run         {run.identifier} ({run.name}, experiment {run.experiment_name})", flush=True)
 
 
-def _read_last_line(log: Path) -> str:
+def _find_reason(session: SealedSession, unit: Unit, log: Path) -> str:
+    """Return why a trial has ended, on one line."""
+    run = session.folder / TRIALS / str(unit.index)
+    if run.exists():
+        traceback = session.run.environment.runs_path / run.read_text(encoding="utf-8") / "logs" / "traceback.txt"
+        log = traceback if traceback.exists() else log
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else f"see {log}"
 

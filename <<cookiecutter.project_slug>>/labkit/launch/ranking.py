@@ -80,11 +80,12 @@ def collect(session: SealedSession, standings: Sequence[Standing]) -> list[Resul
     """
     trials = list(session.read_trials())
     names = [*find_differences(trials), *session.manifest.choices]
+    has_several = len({trial.entry_point for trial in trials}) > 1
     results: list[Result] = []
     for trial, standing in zip(trials, standings, strict=True):
         shown = {name: standing.parameters.get(name, "") for name in session.manifest.choices}
         shown |= {name: str(trial.arguments.get(name, "")) for name in names if name not in shown}
-        if len({trial.entry_point for trial in trials}) > 1:
+        if has_several:
             shown = {"entry_point": trial.entry_point, **shown}
         results.append(Result(trial=trial, standing=standing, arguments=shown, score=_read_score(session, standing)))
     return results

@@ -25,7 +25,16 @@ from labkit.launch.session import (
     parse_session,
     read_session,
 )
-from labkit.launch.trial import ENTRY_POINT, SESSION_FILE, Manifest, SealedSession, Trial, write_trials
+from labkit.launch.trial import (
+    ENTRY_POINT,
+    SESSION_FILE,
+    SESSION_TAG,
+    Manifest,
+    SealedSession,
+    Trial,
+    mark,
+    write_trials,
+)
 from labkit.launch.unit import Unit, parse_unit
 from labkit.launch.version import checked_out
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
@@ -329,7 +338,7 @@ def _create(plan: Plan, environment: Environment, code: Environment, words: list
                 expect=trial.expect,
             )
         tags = {"mlflow.note.content": session.note, VERSION_TAG: session.version}
-        return create_run(
+        run = create_run(
             environment,
             envelope,
             experiment_name=plan.experiment_name,
@@ -337,3 +346,6 @@ def _create(plan: Plan, environment: Environment, code: Environment, words: list
             tags=provenance.tags | {name: value for name, value in tags.items() if value},
             files=sorted(folder.iterdir()),
         )
+    if plan.is_session:
+        mark(environment, run.identifier, SESSION_TAG, run.identifier)
+    return run

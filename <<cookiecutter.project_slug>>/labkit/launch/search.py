@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from labkit.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_KILLED
-from labkit.environment import Environment
 from labkit.launch.session import Range
 from labkit.launch.standing import PRUNED_TAG, find_best
-from labkit.launch.trial import SealedSession, Trial
+from labkit.launch.trial import SealedSession, Trial, mark
 from labkit.seed import derive_seed
-from labkit.tracking.contact import asks_the_store
 from labkit.tracking.parameter import Plain
-from labkit.tracking.run import Run, connect
+from labkit.tracking.run import Run
 from labkit.tracking.spool import FILE_NAME, read_history, read_records
 
 if TYPE_CHECKING:
@@ -91,18 +89,22 @@ class _Observer:
         self._offset = 0
         self._trial = _find_or_ask(self._study, index)
         self._is_pruned = False
+        self._has_ended_before = _has_ended(self._study, index)
 
     def finds_it_hopeless(self) -> bool:
         """Report what is new, and tell whether the trial is to be ended now."""
-        spool = self._run.folder / FILE_NAME
-        if self._is_pruned or not self._session.prune or not spool.exists():
+        if self._is_pruned or self._has_ended_before or not self._session.prune:
             return False
-        for offset, record in read_records(spool, self._offset):
+        self._report_news()
+        self._is_pruned = self._trial.should_prune()
+        return self._is_pruned
+
+    def _report_news(self) -> None:
+        spool = self._run.folder / FILE_NAME
+        for offset, record in read_records(spool, self._offset) if spool.exists() else ():
             self._offset = offset
             if self._metric in record.get("metrics", {}):
                 self._trial.report(record["metrics"][self._metric], record["step"])
-                self._is_pruned |= self._trial.should_prune()
-        return self._is_pruned
 
     def conclude(self, code: int) -> int:
         """Tell Optuna how the trial ended, and return the exit code."""
@@ -110,11 +112,13 @@ class _Observer:
 
         if code == EXIT_INTERRUPTED or (code == EXIT_KILLED and not self._is_pruned):
             return code  # it goes on later
+        if self._session.prune and not self._has_ended_before:
+            self._report_news()  # what others are compared with
         spool = self._run.folder / FILE_NAME
         history = read_history(spool) if spool.exists() else {}
         score = find_best(self._session, history.get(self._metric, ([], []))[1])
         if code == EXIT_KILLED:
-            _mark_pruned(self._run.environment, self._run.identifier)
+            mark(self._run.environment, self._run.identifier, PRUNED_TAG, "true")
             self._study.tell(self._trial, state=TrialState.PRUNED, skip_if_finished=True)
             return EXIT_DONE
         if code != EXIT_DONE or score is None:
@@ -122,11 +126,6 @@ class _Observer:
         else:
             self._study.tell(self._trial, score, skip_if_finished=True)
         return code
-
-
-@asks_the_store
-def _mark_pruned(environment: Environment, identifier: str) -> None:
-    connect(environment).set_tag(identifier, PRUNED_TAG, "true")
 
 
 def _open_study(session: SealedSession, index: int) -> "Study":
@@ -147,6 +146,12 @@ def _open_study(session: SealedSession, index: int) -> "Study":
         pruner=optuna.pruners.MedianPruner(),
         load_if_exists=True,
     )
+
+
+def _has_ended(study: "Study", index: int) -> bool:
+    """Tell whether Optuna has closed a trial, as one that failed and is tried again."""
+    known = _find(study, index)
+    return known is not None and known.state.is_finished()
 
 
 def _find_or_ask(study: "Study", index: int) -> "AskedTrial":

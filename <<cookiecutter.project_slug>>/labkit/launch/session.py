@@ -319,7 +319,10 @@ def _check_value(name: str, value: Any, search: Search) -> None:
                 )
             if search == "grid":
                 raise ValueError(f"{shown} is a range, of which there is no grid: list values, or search at random")
-            Range.model_validate(element)
+            try:
+                Range.model_validate(element)
+            except ValidationError as error:
+                raise ValueError(f"{shown}: {explain(error).removesuffix('.')}") from None
         else:
             _check_plain(shown, element)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as StoredRun
 
 PRUNED_TAG: Final = "labkit.pruned"
-"""On a run that was ended early, as others did better: the step at which it was."""
+"""On a run that was ended early, as others did better."""
 PAGE: Final = 1000
 """Runs that the store is asked for at once."""
 

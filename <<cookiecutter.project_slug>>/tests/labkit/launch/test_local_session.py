@@ -85,22 +85,36 @@ def test_a_session_that_is_killed_goes_on_where_it_was(study: Project) -> None:
     assert {run.info.status for run in study.runs} == {"FINISHED"}
 
 
-def test_a_search_learns_and_ends_what_is_hopeless(study: Project) -> None:
+def test_what_is_hopeless_is_ended_early(study: Project) -> None:
     path = study.path / "session.yaml"
     path.write_text(
         "entry-point: descend\n"
-        "arguments: {steps: 6, seconds: 0.6, rate_: {least: 0.01, most: 0.5}}\n"
-        "search: bayesian\ntrials: 9\nminimise: validation/loss\nprune: true\nparallel: 3\n"
+        "arguments_: [{rate_: [0.3, 0.35, 0.4, 0.45, 0.5], steps: 60}, {rate: 0.01, steps: 60, seconds: 2}]\n"
+        "minimise: validation/loss\nprune: true\n"
+    )
+    done = study.execute(*LAUNCH, "--session", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = read_results(study)
+    assert [line["state"] for line in results] == [*["finished"] * 5, "pruned"]
+    steps, _ = read_history(study.path / "runs" / results[-1]["run"] / "spool.jsonl")["validation/loss"]
+    assert 1 <= len(steps) < 60
+    again = study.execute(*LAUNCH, find_session(study).name)
+    assert "0 of 6 to be executed" in again.stdout
+    assert again.returncode == 0
+
+
+def test_a_search_chooses_each_trial_when_it_starts(study: Project) -> None:
+    path = study.path / "session.yaml"
+    path.write_text(
+        "entry-point: descend\n"
+        "arguments: {rate_: {least: 0.01, most: 0.5}, steps_: [2, 3]}\n"
+        "search: bayesian\ntrials: 4\nminimise: validation/loss\nparallel: 2\n"
     )
     done = study.execute(*LAUNCH, "--session", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
     results = read_results(study)
     rates = [float(line["rate"]) for line in results]
-    assert len(set(rates)) == 9
+    assert len(set(rates)) == 4
     assert all(0.01 <= rate <= 0.5 for rate in rates)
-    states = [line["state"] for line in results]
-    assert set(states) <= {"finished", "pruned"}
-    assert "pruned" in states
-    again = study.execute(*LAUNCH, find_session(study).name)
-    assert "0 of 9 to be executed" in again.stdout
-    assert again.returncode == 0
+    assert [line["state"] for line in results] == ["finished"] * 4
+    assert len(study.runs) == 5
