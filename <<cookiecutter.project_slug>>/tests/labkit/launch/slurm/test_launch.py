@@ -64,6 +64,10 @@ def test_a_unit_is_executed_in_the_environment_or_in_a_container() -> None:
     image = CLUSTER.model_copy(update={"container": "/images/it.sif"})
     words = ("--nv", "--bind", "/home/me/.venv", "/images/it.sif", "/home/me/.venv/bin/local-launch")
     assert find_opener(image, Resources(gpus=1)) == ("apptainer", "exec", *words)
+    image = SlurmCluster(container="ghcr.io/group/training@sha256:4f0c12")
+    assert find_opener(image, Resources()) == (
+        *("apptainer", "exec", "docker://ghcr.io/group/training@sha256:4f0c12", "local-launch"),
+    )
     with pytest.raises(UsageError, match=r"neither paths\.environment nor a container"):
         find_opener(SlurmCluster(), Resources())
 
