@@ -48,7 +48,8 @@ def train(
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_confusion, plot_curves
+    from labkit.report.figures import plot_curves
+    from labkit.report.illustration import ConfusionPicture, illustrate
     from labkit.training.pretraining import load_pretrained
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
@@ -74,9 +75,10 @@ def train(
         duration=duration,
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
+        callbacks=[ConfusionPicture(run)],
     )
     run.log_figure("curves", plot_curves(run.history))
-    run.log_figure("confusion-validation", plot_confusion(task.results["validation"]["confusion"].numpy()))
+    illustrate(task, run, validation)
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Classification":
