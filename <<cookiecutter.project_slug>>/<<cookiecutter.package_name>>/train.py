@@ -54,7 +54,7 @@ def train(
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
     from labkit.report.figures import plot_curves
-    from labkit.report.results import plot_results
+    from labkit.report.illustration import ConfusionPicture, illustrate
     from labkit.training.pretraining import load_pretrained
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
@@ -81,10 +81,10 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
+        callbacks=[ConfusionPicture(run)],
     )
     run.log_figure("curves", plot_curves(run.history))
-    for name, figure in plot_results(task.results["validation"]).items():
-        run.log_figure(f"{name}-validation", figure)
+    illustrate(task, run, validation)
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task":

@@ -19,8 +19,12 @@ def test_a_trained_network_reads_digits(project: Project, capsys: pytest.Capture
     run = project.run
     assert run.data.metrics["test/accuracy"] >= 0.97
     assert run.info.status == "FINISHED"
-    artifacts = {file.path for file in project.store.list_artifacts(run.info.run_id, "figures")}
-    assert artifacts == {"figures/curves.png", "figures/confusion-validation.png", "figures/confusion-test.png"}
+    names = [Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")]
+    assert {"curves", "confusion-test", "scores-validation", "most-wrong-validation", "embedding-validation"} <= set(names)
+    assert len([name for name in names if name.startswith("confusion-counts-validation-")]) == 15  # one a validation
+    assert len([name for name in names if name.startswith("confusion-rates-validation-")]) == 15
+    projector = {Path(file.path).name for file in project.store.list_artifacts(run.info.run_id, "projector")}
+    assert projector == {"features.tsv", "classes.tsv", "projector_config.pbtxt"}
     printed = capsys.readouterr().out
     assert f"test/accuracy               {run.data.metrics['test/accuracy']:.4f}\n" in printed
     figure = re.search(r"^figure +(.*)$", printed, re.MULTILINE)

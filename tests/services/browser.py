@@ -17,6 +17,8 @@ import pytest
 import websocket
 
 SECONDS_TO_WAIT = 20.0
+READ = "(e.innerText ?? e.textContent)"
+"""What can be read in an element; those of SVG have no innerText."""
 OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars"),
@@ -92,7 +94,9 @@ class Browser:
 
     def await_text(self, text: str, selector: str = "body") -> None:
         """Wait until a text can be read in an element."""
-        self.await_true(f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})")
+        self.await_true(
+            f"[document.querySelector({json.dumps(selector)})].some(e => e && {READ}.includes({json.dumps(text)}))"
+        )
 
     def text(self, selector: str = "body") -> str:
         """Return what can be read in the first element that a selector finds."""
@@ -100,7 +104,7 @@ class Browser:
 
     def texts(self, selector: str) -> list[str]:
         """Return what can be read in each element that a selector finds."""
-        return self.evaluate(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.innerText)")
+        return self.evaluate(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => {READ})")
 
     def count(self, selector: str) -> int:
         """Return how many elements a selector finds."""
@@ -125,7 +129,7 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def _locate(self, selector: str, text: str | None) -> tuple[float, float]:
-        wanted = "true" if text is None else f"e.innerText.trim() === {json.dumps(text)}"
+        wanted = "true" if text is None else f"{READ}.trim() === {json.dumps(text)}"
         find = f"[...document.querySelectorAll({json.dumps(selector)})].find(e => {wanted})"
         self.await_true(find)
         return tuple(

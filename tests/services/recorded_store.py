@@ -8,6 +8,7 @@ import json
 import math
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,17 +61,16 @@ class Recorder:
         from labkit.tracking.run import Envelope, create_run
         from mlflow.entities import Metric
 
-        sealed = self.folder / "sealed"
-        sealed.mkdir(exist_ok=True)
-        provenance = capture(self.environment, sealed, [entry_point, "--name", name])
-        run = create_run(
-            self.environment,
-            Envelope(entry_point=entry_point, arguments=arguments, seed=seed, source=provenance.source),
-            experiment_name="digits",
-            run_name=name,
-            tags={**provenance.tags, **(tags or {})},
-            files=[sealed / "source.tar.gz", sealed / "environment.json"],
-        )
+        with tempfile.TemporaryDirectory() as kept:
+            provenance = capture(self.environment, Path(kept), [entry_point, "--name", name])
+            run = create_run(
+                self.environment,
+                Envelope(entry_point=entry_point, arguments=arguments, seed=seed, source=provenance.source),
+                experiment_name="digits",
+                run_name=name,
+                tags={**provenance.tags, **(tags or {})},
+                files=[Path(kept) / "source.tar.gz", Path(kept) / "environment.json"],
+            )
         for metric, values in (metrics or {}).items():
             entries = [Metric(metric, value, 1000 * step, step) for step, value in enumerate(values, start=1)]
             self.store.log_batch(run.identifier, metrics=entries)

@@ -15,6 +15,7 @@ from labkit.report.store import StoredRun
 LINES_OF_A_LOG: Final = 400
 ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PICTURES: Final = (".png", ".jpg", ".jpeg")
+NUMBER: Final = re.compile(r"-(\d+)$")
 SHORT_HASH: Final = 12
 TAGS: Final = {
     "labkit.branch": "branch",
@@ -89,12 +90,22 @@ def make_heading(run: StoredRun) -> Element:
 
 
 def make_gallery(run: StoredRun, pictures: Sequence[str]) -> Element:
-    """Show the pictures of a run, each under its name."""
-    figures = [
-        element("figure", Picture(run.identifier, path, name), element("figcaption", name))
-        for path in pictures
-        for name in [path.rpartition("/")[2].rpartition(".")[0].replace("-", " ")]
-    ]
+    """Show the pictures of a run, each under its name; of those that go on with a number, the last.
+
+    :param run: The run.
+    :param pictures: Their paths.
+    :return: The gallery.
+    """
+    series: dict[str, list[str]] = {}
+    for path in sorted(pictures):
+        name = path.rpartition("/")[2].rpartition(".")[0]
+        series.setdefault(NUMBER.sub("", name), []).append(path)
+    figures: list[Node] = []
+    for name, paths in series.items():
+        number = NUMBER.search(paths[-1].rpartition(".")[0])
+        place = f", step {int(number[1])}, the last of {len(paths)}" if number and len(paths) > 1 else ""
+        caption = name.replace("-", " ") + place
+        figures.append(element("figure", Picture(run.identifier, paths[-1], caption), element("figcaption", caption)))
     return element("div", *figures, classes="gallery")
 
 

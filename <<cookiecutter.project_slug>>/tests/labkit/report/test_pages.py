@@ -21,11 +21,11 @@ from labkit.report.page.condition import parse_condition
 from labkit.report.page.curve import summarise, thin
 from labkit.report.page.curves import make_curves_page
 from labkit.report.page.difference import compare_code, make_difference_page, read_code
-from labkit.report.page.element import Chart, Element, Link, find_all, read_text
+from labkit.report.page.element import Chart, Element, Link, Picture, find_all, read_text
 from labkit.report.page.query import Query
 from labkit.report.page.recipe import describe_state, find_recipes, make_recipe_page
 from labkit.report.page.relation import make_relation_page
-from labkit.report.page.run import Details, make_log, make_run_page
+from labkit.report.page.run import Details, make_gallery, make_log, make_run_page
 from labkit.report.page.runs import make_runs_page, select
 from labkit.report.page.sweep import make_sweep_page
 from labkit.report.snapshot import Snapshot
@@ -325,6 +325,14 @@ class TestRun:
     def test_of_a_long_log_the_end_is_shown(self) -> None:
         (text,) = find_all(make_log("log", "\n".join(map(str, range(1000)))), "pre")
         assert read_text(text).startswith("… 600 lines before these\n600\n")
+
+    def test_of_pictures_that_go_on_the_last_is_shown(self) -> None:
+        pictures = ["figures/a-000002.png", "figures/a-000010.png", "figures/b.png"]
+        shown = find_all(make_gallery(make_run(1), pictures), Picture)
+        assert [(picture.path, picture.description) for picture in shown] == [
+            ("figures/a-000010.png", "a, step 10, the last of 2"),
+            ("figures/b.png", "b"),
+        ]
 
     def test_it_shows_what_there_is(self) -> None:
         details = Details(
