@@ -64,7 +64,7 @@ class Store:
 def why_not() -> str | None:
     """Say in a sentence why there can be no images on this machine."""
     if missing := [program for program in PROGRAMS if not shutil.which(program)]:
-        packages = "buildah conmon mmdebstrap netavark podman runc"
+        packages = "buildah catatonit conmon mmdebstrap netavark podman runc"
         return f"no {', '.join(missing)}: apt-get install --no-install-recommends {packages}"
     return "only root can make images here" if os.geteuid() else None
 

@@ -5,7 +5,7 @@
 # Images and containers that lie in a folder, on a machine without a registry, a bridge network or systemd. `start` prints
 # the settings of podman and buildah as `export` lines; `base` makes an image of a minimal Debian with packages of it, as
 # apt finds them on this machine; `stop` removes the folder's containers, images and layers. Root alone can; it needs:
-#   apt-get install --no-install-recommends buildah conmon mmdebstrap netavark podman runc
+#   apt-get install --no-install-recommends buildah catatonit conmon mmdebstrap netavark podman runc
 set -euo pipefail
 
 # Usage: fail SENTENCE
@@ -21,7 +21,7 @@ start() {
   local program files
   for program in buildah mmdebstrap podman runc; do
     command -v "$program" >/dev/null || fail "$program is missing. Install it with:
-  apt-get install --no-install-recommends buildah conmon mmdebstrap netavark podman runc"
+  apt-get install --no-install-recommends buildah catatonit conmon mmdebstrap netavark podman runc"
   done
   ((EUID == 0)) || fail "Only root can make images here."
   mkdir -p "$1"

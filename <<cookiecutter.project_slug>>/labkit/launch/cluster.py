@@ -121,12 +121,14 @@ class KubernetesCluster(Cluster):
     :ivar context: The context in the user's ``kubeconfig``; its current one where nothing is said.
     :ivar namespace: The namespace.
     :ivar shared_memory: The size of ``/dev/shm``, which loading workers share.
+    :ivar volumes: Persistent volume claims by the folders that they are to be.
     """
 
     scheduler: Literal["kubernetes"] = "kubernetes"
     context: str | None = None
     namespace: str = "default"
     shared_memory: Memory = "8G"
+    volumes: Mapping[str, str] = {}
 
 
 AnyCluster = SlurmCluster | ApptainerHost | KubernetesCluster
@@ -167,7 +169,7 @@ def parse_clusters(content: Any, origin: str) -> dict[str, AnyCluster]:
 def _normalise(profile: Any) -> Any:
     if not isinstance(profile, dict):
         return profile
-    own: dict[str, Any] = {key: profile[key] for key in ("variables", "options") if key in profile}
+    own: dict[str, Any] = {key: profile[key] for key in ("variables", "options", "volumes") if key in profile}
     return with_underscores({key: value for key, value in profile.items() if key not in own}) | own
 
 

@@ -186,6 +186,20 @@ def reopen(request: Request, environment: Environment) -> Sealed:
     )
 
 
+def find_hash(sealed: Sealed, environment: Environment) -> str:
+    """Find the hash of the code that was sealed.
+
+    :param sealed: The run or session.
+    :param environment: Says in which store it is.
+    :return: The hash.
+    :raises UsageError: If it was created without its code.
+    """
+    source = open_run(environment, sealed.identifier).envelope.source
+    if source is None:
+        raise UsageError(f"the run {sealed.identifier} was created without its code: start a new one.")
+    return source.sha256
+
+
 def make_plan(session: Session, project: Path, masker: Masker, *, is_session: bool) -> Plan:
     """Hold what is asked for to the signatures of the entry points, and write out every trial.
 

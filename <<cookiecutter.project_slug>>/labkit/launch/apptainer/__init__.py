@@ -1,0 +1,1 @@
+"""Runs on a machine without a scheduler, in containers of Apptainer."""

@@ -1,0 +1,221 @@
+"""What there is of Labkit's jobs on a machine without a scheduler: a folder for each, and the processes in it."""
+
+import inspect
+import json
+import shlex
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final
+
+from labkit.command import UsageError
+from labkit.launch import bootstrap
+from labkit.launch.apptainer.job import Job
+from labkit.launch.cluster import ApptainerHost
+from labkit.launch.host import Host
+from labkit.launch.numbers import read_spans
+
+FOLDER_OF_JOBS: Final = ".apptainer"
+START: Final = """
+umask 077
+mkdir -p -- {parent} && mkdir -- {folder} && cd -- {folder} && mkdir output running ended || exit
+refuse() {{
+  rm -rf -- {folder}
+  exit 1
+}}
+echo 0 >next
+head -c {script} >job.sh
+head -c {bootstrap} >bootstrap.py
+head -c {record} >record
+cat >credentials
+[[ $(wc -c <credentials) == {credentials} ]] || refuse
+if command -v tmux >/dev/null; then
+  tmux new-session -d -s {session} bash job.sh || refuse
+else
+  nohup setsid bash job.sh >log 2>&1 </dev/null &
+fi
+for _ in {{1..200}}; do
+  if [[ -e pid ]]; then exit 0; fi
+  sleep 0.05
+done
+echo "job.sh does not start" >&2
+refuse
+"""
+LOOK: Final = """
+cd -- {folder} 2>/dev/null || exit 0
+for job in */; do
+  job=${{job%/}}
+  [[ -e $job/record ]] || continue
+  alive=over
+  if [[ -e $job/pid ]] && kill -0 "$(<"$job/pid")" 2>/dev/null; then alive=active; fi
+  printf 'job\\t%s\\t%s\\t%s\\n' "$job" "$alive" "$(<"$job/record")"
+  for file in "$job"/running/*; do [[ ! -e $file ]] || printf 'running\\t%s\\t\\n' "${{file##*/}}"; done
+  for file in "$job"/ended/*; do [[ ! -e $file ]] || printf 'ended\\t%s\\t%s\\n' "${{file##*/}}" "$(<"$file")"; done
+done
+"""
+STOP: Final = """
+cd -- {folder} || exit
+touch -- {names}
+for file in {running}; do
+  if [[ -e $file ]]; then kill -USR1 "$(<"$file")" 2>/dev/null || true; fi
+done
+"""
+GPUS: Final = "nvidia-smi --query-gpu=index,memory.used --format=csv,noheader,nounits"
+MOST_MEBIBYTES_OF_IDLE: Final = 100
+"""A driver keeps some memory for itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where jobs are.
+
+    :ivar host: The machine.
+    :ivar folder: The folder of all jobs there.
+    """
+
+    host: Host
+    folder: PurePosixPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A job on the host.
+
+    :ivar name: Its name.
+    :ivar launch: The run or session that it executes.
+    :ivar trials: The numbers of its trials; None for a run.
+    :ivar is_active: Whether its process is there.
+    :ivar running: Which of its units are executed, by their places.
+    :ivar ended: With which exit codes those have ended that have.
+    """
+
+    name: str
+    launch: str
+    trials: tuple[int, ...] | None
+    is_active: bool
+    running: list[int] = field(default_factory=list)
+    ended: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many units it has."""
+        return 1 if self.trials is None else len(self.trials)
+
+    def unit(self, place: int) -> str:
+        """Return the unit at a place."""
+        return self.launch if self.trials is None else f"{self.launch}/{self.trials[place]}"
+
+    def word(self, place: int) -> str:
+        """Say where a unit stands."""
+        if place in self.ended:
+            return f"ended ({self.ended[place]})"
+        if not self.is_active:
+            return "lost" if place in self.running else "not started"
+        return "running" if place in self.running else "waiting"
+
+
+def find_site(cluster: ApptainerHost, runs_path: PurePosixPath) -> Site:
+    """Find out where jobs are.
+
+    :param cluster: The profile of the host.
+    :param runs_path: Where runs are kept on this machine.
+    :return: The place.
+    :raises UsageError: If the profile of another machine does not say where runs are kept there.
+    """
+    runs = cluster.paths.runs or (None if cluster.host else runs_path)
+    if runs is None:
+        raise UsageError(f"the profile of {cluster.host} does not say where runs are kept there: give it paths.runs.")
+    return Site(host=Host(cluster.host), folder=runs / FOLDER_OF_JOBS)
+
+
+def start(site: Site, job: Job, script: str, credentials: str) -> None:
+    """Start a job, under tmux where there is one; it goes on without the connection.
+
+    :param site: Where.
+    :param job: The job.
+    :param script: Its script.
+    :param credentials: Lines of shell that only the job may read.
+    """
+    program = inspect.getsource(bootstrap)
+    record = job.order
+    commands = START.format(
+        parent=shlex.quote(str(job.folder)),
+        folder=shlex.quote(str(job.own_folder)),
+        session=shlex.quote(f"labkit-{job.name}"),
+        script=len(script.encode()),
+        bootstrap=len(program.encode()),
+        record=len(record.encode()),
+        credentials=len(credentials.encode()),
+    )
+    site.host.require(commands, text=script + program + record + credentials)
+
+
+def look(site: Site) -> list[Work]:
+    """See what there is.
+
+    :param site: Where.
+    :return: The jobs.
+    """
+    return read_work(site.host.require(LOOK.format(folder=shlex.quote(str(site.folder)))))
+
+
+def read_work(text: str) -> list[Work]:
+    """Read what :data:`LOOK` prints; pure.
+
+    :param text: A line for each job, then one for each of its units that has begun.
+    :return: The jobs.
+    """
+    work: list[Work] = []
+    for line in text.splitlines():
+        kind, name, value, *further = line.split("\t")
+        match kind:
+            case "job":
+                order = json.loads(further[0])
+                work.append(
+                    Work(
+                        name=name,
+                        launch=order["launch"],
+                        trials=read_spans(json.dumps(order["trials"])),
+                        is_active=value == "active",
+                    )
+                )
+            case "running":
+                work[-1].running.append(int(name))
+            case _:
+                work[-1].ended[int(name)] = int(value)
+    return work
+
+
+def stop(site: Site, work: Collection[Work]) -> None:
+    """Ask all units of jobs for a checkpoint and an end.
+
+    :param site: Where.
+    :param work: The jobs.
+    """
+    names = [shlex.quote(job.name) for job in work]
+    site.host.require(
+        STOP.format(
+            folder=shlex.quote(str(site.folder)),
+            names=" ".join(f"{name}/stopped" for name in names),
+            running=" ".join(f"{name}/running/*" for name in names),
+        )
+    )
+
+
+def find_idle(host: Host) -> list[int]:
+    """Find the accelerators of a host that nobody uses.
+
+    :param host: The host.
+    :return: Their numbers.
+    """
+    return read_idle(host.require(GPUS))
+
+
+def read_idle(text: str) -> list[int]:
+    """Read what ``nvidia-smi`` says; pure.
+
+    :param text: Lines of number and used memory.
+    :return: The numbers of those that are idle.
+    """
+    rows = [line.split(",") for line in text.splitlines() if line.strip()]
+    return [int(number) for number, used in rows if int(used) <= MOST_MEBIBYTES_OF_IDLE]

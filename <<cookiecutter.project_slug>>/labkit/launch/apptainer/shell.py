@@ -1,0 +1,30 @@
+"""A shell in the container on a machine without a scheduler: `apptainer-shell --help`."""
+
+import os
+import shlex
+
+from labkit.command import UsageError, command
+from labkit.environment import Environment
+from labkit.launch.apptainer.launch import find_profile
+
+
+@command
+def apptainer_shell(*, cluster: str | None = None) -> None:
+    """Open a shell in the container, with the folders that runs see. Examples: apptainer-shell --cluster workstation.
+
+    :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.
+    """
+    profile = find_profile(cluster, Environment.read())
+    if profile.image is None:
+        raise UsageError("the profile of the host names no container: give it one.")
+    paths = profile.paths
+    folders = filter(None, [paths.environment, paths.runs, paths.data, paths.data_ephemeral])
+    accelerators = ["--nv"] if profile.resources.gpus else []
+    binds = [word for folder in folders for word in ("--bind", str(folder))]
+    words = ["apptainer", "shell", *accelerators, *binds, profile.image]
+    if profile.host:
+        words = ["ssh", "-t", "--", profile.host, f"exec {shlex.join(words)}"]
+    try:
+        os.execvp(words[0], words)  # noqa: S606  the shell takes the place of this process
+    except FileNotFoundError:
+        raise UsageError(f"{words[0]} is missing: install it with your system's packages.") from None

@@ -1,0 +1,110 @@
+"""Jobs on this machine, with real processes; a small program stands for Python with a run in it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from labkit.command import UsageError
+from labkit.launch.apptainer.controller import Site, Work, find_site, look, start, stop
+from labkit.launch.apptainer.job import TEMPLATE, Job, render_job
+from labkit.launch.cluster import ApptainerHost, Paths, Resources
+from labkit.launch.host import Host
+from tests.project import ROOT
+
+SECONDS = 60
+RUN = """\
+#!/usr/bin/env bash
+echo "$JOB_COMPLETION_INDEX on ${CUDA_VISIBLE_DEVICES-none} with $SECRET and $1"
+printf '%s\\n' "$JOB_COMPLETION_INDEX" >>"$RUNS_PATH/begun"
+trap 'exit 75' USR1
+case $JOB_COMPLETION_INDEX in
+  1) exit 1 ;;
+  2) [[ $(grep -c 2 "$RUNS_PATH/begun") -ge 3 ]] || exit 75 ;;
+  3) while :; do sleep 0.05; done ;;
+esac
+"""
+
+
+@pytest.fixture(params=[True, False], ids=["tmux", "nohup"])
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Site:
+    monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path))
+    if not request.param:
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        for place in (Path("/usr/bin"), Path("/bin")):
+            for program in place.iterdir():
+                if program.name != "tmux" and not (programs / program.name).is_symlink():
+                    (programs / program.name).symlink_to(program)
+        monkeypatch.setenv("PATH", str(programs))
+    python = tmp_path / "my environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(RUN)
+    python.chmod(0o755)
+    return Site(host=Host(), folder=PurePosixPath(tmp_path / "my runs" / ".apptainer"))
+
+
+def make_job(site: Site, trials: tuple[int, ...], *lanes: str) -> Job:
+    runs = site.folder.parent
+    paths = Paths(environment=runs.parent / "my environment", runs=runs)
+    return Job(
+        launch="aa11",
+        trials=trials,
+        lanes=lanes,
+        folder=site.folder,
+        host=ApptainerHost(paths=paths),
+        resources=Resources(),
+        sha256="f" * 64,
+    )
+
+
+def await_work(site: Site, is_there: Callable[[Work], bool]) -> Work:
+    end = time.monotonic() + SECONDS
+    while True:
+        (work,) = look(site)
+        if is_there(work):
+            return work
+        assert time.monotonic() < end, work
+        time.sleep(0.05)
+
+
+def test_units_are_executed_begin_again_and_fail_each_for_itself_until_they_are_stopped(site: Site) -> None:
+    job = make_job(site, (0, 1, 2, 3, 4), "0,1", "2,3")
+    start(site, job, render_job(ROOT / TEMPLATE, job), "export SECRET=canary\n")
+    folder = Path(job.own_folder)
+    await_work(site, lambda work: set(work.ended) == {0, 1, 2, 4} and work.running == [3])
+    stop(site, look(site))
+    work = await_work(site, lambda work: not work.is_active)
+    assert [work.word(place) for place in range(5)] == [
+        "ended (0)",
+        "ended (1)",
+        "ended (0)",
+        "ended (75)",
+        "ended (0)",
+    ]
+    third = (folder / "output" / "2.txt").read_text()
+    assert [f"=== 2, restart {number}" in third for number in range(4)] == [True, True, True, False]
+    assert {line.split()[2] for line in third.splitlines() if " on " in line} <= {"0,1", "2,3"}
+    assert "with canary and bootstrap.py" in third
+    assert not (folder / "credentials").exists()
+    assert "canary" not in (folder / "job.sh").read_text()
+
+
+def test_two_launches_of_one_session_have_folders_of_their_own(site: Site) -> None:
+    for _ in range(2):
+        job = make_job(site, (0,), "")
+        start(site, job, render_job(ROOT / TEMPLATE, job), "export SECRET=canary\n")
+    first, second = look(site)
+    assert first.launch == second.launch == "aa11"
+    assert first.name != second.name
+    end = time.monotonic() + SECONDS
+    while any(work.is_active for work in look(site)):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_runs_of_another_machine_need_a_place_there() -> None:
+    assert find_site(ApptainerHost(), PurePosixPath("/runs")).folder == PurePosixPath("/runs/.apptainer")
+    with pytest.raises(UsageError, match=r"does not say where runs are kept there: give it paths\.runs\.$"):
+        find_site(ApptainerHost(host="ada@workstation"), PurePosixPath("/runs"))
