@@ -25,6 +25,7 @@ RATES = [0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001]
 HOSTILE = "$(touch executed) `touch executed` ; touch executed\n'quotes\" -d ü, a=b"
 CANARIES = {"AWS_SECRET_ACCESS_KEY": "canary-of-a-key", "AWS_SESSION_TOKEN": "canary-'of-a-token"}
 SECONDS_TO_WAIT = 400
+TRAIN = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='2 epochs'")
 
 # Each step takes a while, so that there is time to interrupt it; and what reached the job is shown by its hash.
 DAWDLE = """
@@ -49,6 +50,11 @@ import hashlib, sys, torch
 for path in sys.argv[1:]:
     weights = torch.load(path, weights_only=True)["state_dict"]
     print(hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest())
+"""
+HOLD = """
+import sys
+from labkit.launch.host import Host
+Host("login").run(f"touch {sys.argv[1]}; sleep 60")
 """
 LOCALLY = """
 import sys
@@ -109,9 +115,8 @@ class Cluster:
         ((status,),) = self.query("select status from runs where run_uuid = ?", run_id)
         return str(status)
 
-    def recorded_steps(self, trial: int) -> int:
-        """Return how many steps a trial has recorded."""
-        run_id = self.trials().get(trial)
+    def steps_of(self, run_id: str | None) -> int:
+        """Return how many steps a run has recorded; none before there is one."""
         path = self.runs / (run_id or "none") / "spool.jsonl"
         return path.read_text().count("train/loss_step") if path.exists() else 0
 
@@ -165,7 +170,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
         run(SLURM, "stop", folder / "slurm", folder=folder)
 
 
-def write_profile(project: Project) -> None:
+def write_profile(project: Project, **further: object) -> None:
     variables = {
         "OMP_NUM_THREADS": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -177,6 +182,7 @@ def write_profile(project: Project) -> None:
         "host": "login",
         "paths": {"environment": str(ENVIRONMENT), "runs": str(project.folder / "runs")},
         "variables": variables,
+        **further,
     }
     (project.folder / "deploy" / "clusters.yaml").write_text(json.dumps({"test": profile}))
 
@@ -225,7 +231,7 @@ def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> N
 
         # Two are asked to go back into the queue in the middle of their training, by what Slurm itself sends.
         first, *_ = (job.partition("_")[0] for job in cluster.jobs())
-        wait_until(lambda: min(cluster.recorded_steps(trial) for trial in (0, 1)) > 5)
+        wait_until(lambda: min(cluster.steps_of(cluster.trials().get(trial)) for trial in (0, 1)) > 5)
         spool = "".join(
             path.read_text(errors="replace")
             for folder in ("state", "spool")
@@ -302,21 +308,46 @@ def assert_that_weights_are_those_of_local_runs(cluster: Cluster, runs: dict[int
 
 
 def test_two_nodes_train_together_and_go_on_together(cluster: Cluster) -> None:
-    write_session(cluster.project)
-    words = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='3 epochs'", "--nodes", "2")
-    launched = cluster("slurm-launch", *words)
-    run_id, job = launched.split()[1], launched.split("job")[1].split()[0]
-    spool = cluster.runs / run_id / "spool.jsonl"
-    wait_until(lambda: spool.exists() and spool.read_text().count("train/loss_step") > 3)
+    write_profile(cluster.project)
+    launched = cluster("slurm-launch", *TRAIN, "--nodes", "2")
+    run_id, job = launched.split()[1], launched.split("job ")[1].split()[0]
+    wait_until(lambda: cluster.steps_of(run_id) > 3)
     cluster("scancel", "--batch", "--signal=USR1", job)
     wait_until(lambda: not cluster.jobs())
     assert cluster.status(run_id) == "FINISHED"
     assert "restart 1" in cluster("slurm-log", run_id)
 
 
+def test_a_job_gives_way_and_goes_on_later(cluster: Cluster) -> None:
+    write_profile(cluster.project, partition="low")
+    launched = cluster("slurm-launch", *TRAIN)
+    run_id = launched.split()[1]
+    wait_until(lambda: cluster.steps_of(run_id) > 3)
+    cluster("sbatch", "--partition=main", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
+    wait_until(lambda: not cluster.jobs())
+    assert cluster.status(run_id) == "FINISHED"
+    log = cluster("slurm-log", run_id)
+    assert "Interrupted. To go on" in log
+    assert "restart 1" in log
+
+
+def test_where_going_back_is_forbidden_a_job_submits_itself_again(cluster: Cluster) -> None:
+    write_profile(cluster.project, options={"no-requeue": None})
+    launched = cluster("slurm-launch", *TRAIN)
+    run_id, job = launched.split()[1], launched.split("job ")[1].split()[0]
+    wait_until(lambda: cluster.steps_of(run_id) > 3)
+    cluster("scancel", "--batch", "--signal=USR1", job)
+    wait_until(lambda: not cluster.jobs())
+    assert cluster.status(run_id) == "FINISHED"
+    assert "restart 1" in cluster("slurm-log", run_id)
+    first, second = (cluster.runs / "jobs" / run_id / "0" / "jobs").read_text().split()
+    assert first == job
+    assert "1: 1 finished" in cluster("slurm-status", second)
+
+
 def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> None:
-    words = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='1 step'")
-    refused = cluster("slurm-launch", *words, "--nodes", "3", check=False)
+    write_profile(cluster.project)
+    refused = cluster("slurm-launch", *TRAIN, "--nodes", "3", check=False)
     assert "login refuses: sbatch: error: Batch job submission failed" in refused
     run_id = refused.split()[1]
     assert f"0 of 1 jobs are submitted; the rest follow by: slurm-launch --run-id {run_id}" in refused
@@ -355,23 +386,20 @@ def test_the_tutorial_is_true(cluster: Cluster) -> None:
 
 
 def test_a_line_that_breaks_off_or_is_refused_is_one_sentence(cluster: Cluster) -> None:
-    cluster("slurm-status")
-    before = cluster.query("select count(*) from runs")
+    write_session(cluster.project, **{"learning-rate_": RATES})
+    before = sorted(cluster.runs.glob("*"))
+    reached = cluster.folder / "reached"
     held = subprocess.Popen(
-        [ENVIRONMENT / "bin" / "python", "-c", "from labkit.launch.host import Host; Host('login').run('sleep 60')"],
+        [ENVIRONMENT / "bin" / "python", "-c", HOLD, reached],
         env=environment() | cluster.variables,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: "sleep\x0060\x00" in "".join(path.read_text(errors="replace") for path in find_command_lines()))
+    wait_until(reached.exists)
     cluster.sshd("drop")
     assert "the connection to login broke off" in held.communicate()[1]
     cluster.sshd("stop")
     refused = cluster("slurm-launch", "--session", "session.yaml", check=False)
     assert "Connection refused" in refused
     assert refused.count("\n") == 1
-    assert cluster.query("select count(*) from runs") == before
-
-
-def find_command_lines() -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert sorted(cluster.runs.glob("*")) == before

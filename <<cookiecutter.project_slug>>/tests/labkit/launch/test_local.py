@@ -158,7 +158,7 @@ def test_code_that_was_tampered_with_is_refused(study: Project) -> None:
     archive = run.folder / "source.tar.gz"
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(UsageError, match=r"source\.tar\.gz is damaged .*: delete it to fetch it from the store\.$"):
-        local_launch(run.identifier)
+        local_launch(Request(options={}, run_id=run.identifier))
     archive.unlink()
     assert execute(run) == 0
 

@@ -87,7 +87,7 @@ class TestDraw:
         rates = [one.arguments["rate"] for one in drawn]
         assert all(isinstance(rate, float) and 0.001 <= rate <= 0.1 for rate in rates)
         assert 70 < sum(isinstance(rate, float) and rate < 0.01 for rate in rates) < 130
-        assert {one.arguments["depth"] for one in drawn} == {2, 3, 4}
+        assert {repr(one.arguments["depth"]) for one in drawn} == {"2", "3", "4"}
 
 
 def test_repetitions_have_different_seeds_and_combinations_the_same() -> None:
