@@ -1,6 +1,7 @@
 """How a step is configured, as plain data; and the functions that its configuration holds."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
@@ -31,13 +32,27 @@ def describe(value: object) -> Plain:
 
 
 def _describe_object(value: object) -> Plain:
-    if "__str__" in type(value).__dict__:  # as of durations: the text says all
+    if type(value).__str__ is not object.__str__ and not isinstance(value, type):  # as of durations: the text says all
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {type(value).__name__: {own.name: describe(getattr(value, own.name)) for own in fields(value)}}
     if callable(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        return f"{find_module(value)}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return type(value).__qualname__
+
+
+def find_module(value: Callable[..., Any]) -> str:
+    """Find the name of the module that a function or class is of, also where that is executed by ``python -m``.
+
+    :param value: The function or class.
+    :return: The name under which others would import it.
+    """
+    name: str = getattr(value, "__module__", None) or type(value).__module__
+    main = sys.modules["__main__"]
+    word = getattr(value, "__qualname__", "").partition(".")[0]
+    if name == "__main__" and main.__spec__ and hasattr(main, word):
+        return main.__spec__.name
+    return name
 
 
 def find_functions(value: object) -> Iterator[Callable[..., Any]]:

@@ -75,16 +75,17 @@ class Recipe:
             Examples: recipe, recipe --list, recipe --step overfit, recipe --from tune --force
 
             :param step: Only this step.
-            :param start: Only this step and those after it; `--from` is the same.
+            :param start: Only this step and those after it; --from is the same.
             :param force: Execute steps that are up to date too.
             :param on_stale: Where a step has changed since: execute it again, warn and leave it, or fail.
             :param list: Show where the steps stand, and do nothing.
             """
             del list
-            plan = self._plan(step=step, start=start, force=force, on_stale=on_stale)
+            plan = self.plan(step=step, start=start, force=force, on_stale=on_stale)
             run.log_tags({RECIPE_TAG: self.name, ROLE_TAG: ROLE_OF_RECIPE})
-            history = History(run.environment, self.name, run.experiment_name)
-            standings = execute(plan, run, history, DataCache(run.environment))
+            load = DataCache(run.environment)
+            run.log_footprint(load(self.experiment.data).footprint)
+            standings = execute(plan, run, History(run.environment, self.name, run.experiment_name), load)
             print(show(standings))
             if failure := find_failure(plan, standings):
                 raise UnavailableError(failure)
@@ -97,7 +98,9 @@ class Recipe:
         :param given: What the command line says.
         :return: The exit code, or None where there is something to do.
         """
-        plan = self._plan(
+        if "seed" in given:
+            raise UsageError("--seed is no option here: a recipe has its own, as in Recipe(..., seed=1).")
+        plan = self.plan(
             step=given.get("step"),
             start=given.get("start"),
             force=given.get("force", False),
@@ -114,7 +117,23 @@ class Recipe:
             return EXIT_FAILED
         return EXIT_DONE
 
-    def _plan(self, *, step: str | None, start: str | None, force: bool, on_stale: OnStale) -> Plan:
+    def plan(
+        self,
+        *,
+        step: str | None = None,
+        start: str | None = None,
+        force: bool = False,
+        on_stale: OnStale = "rerun",
+    ) -> Plan:
+        """Say what is wanted, as the options of the command do.
+
+        :param step: Only this step.
+        :param start: Only this step and those after it.
+        :param force: Whether steps that are up to date are executed too.
+        :param on_stale: What becomes of steps that have changed.
+        :return: The plan.
+        :raises UsageError: If there is no such step.
+        """
         return Plan(
             recipe=self.name,
             experiment=self.experiment,

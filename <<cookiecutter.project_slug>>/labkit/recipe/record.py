@@ -198,7 +198,7 @@ class History:
     def _here(self) -> list[Record]:
         """The records on this machine."""
         paths = self._environment.runs_path.glob(f"*/{STEP_FILE}")
-        records = [Record.from_json(path.read_bytes(), path.parent.name) for path in paths]
+        records = [record for path in paths for record in _read(path, path.parent.name)]
         return [record for record in records if record.recipe == self._recipe]
 
     @functools.cached_property
@@ -217,7 +217,12 @@ class History:
 def _load(environment: Environment, run_id: str) -> Iterator[Record]:
     """Read the record of a step run; where it is not (yet) to be had, the step counts as not executed."""
     with contextlib.suppress(UsageError, UnavailableError), tempfile.TemporaryDirectory() as folder:
-        path = open_run(environment, run_id).download(STEP_FILE, Path(folder) / STEP_FILE)
+        yield from _read(open_run(environment, run_id).download(STEP_FILE, Path(folder) / STEP_FILE), run_id)
+
+
+def _read(path: Path, run_id: str) -> Iterator[Record]:
+    """Read a record; one of another version of the bench is none."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         yield Record.from_json(path.read_bytes(), run_id)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
+from labkit.recipe.configuration import find_module
+
 BENCH: Final = "labkit"
 """Known by its version, rather than read."""
 REST: Final = ""
@@ -60,8 +62,8 @@ def find_closure(roots: Iterable[Callable[..., Any]]) -> Closure:
     """
     closure = Closure()
     waiting: list[Place] = []
-    for root in roots:
-        name = _module_name(root)
+    for root in _with_enclosed(roots):
+        name = find_module(root)
         package = name.partition(".")[0]
         if _is_of_study(package):
             waiting.extend(_place_root(root, name, closure))
@@ -74,6 +76,20 @@ def find_closure(roots: Iterable[Callable[..., Any]]) -> Closure:
             seen.add(place)
             waiting.extend(_follow(place, closure))
     return closure
+
+
+def _with_enclosed(roots: Iterable[Callable[..., Any]]) -> Iterator[Callable[..., Any]]:
+    """Yield functions, and those that they enclose or wrap, as what a decorator returns does."""
+    waiting = list(roots)
+    seen: set[int] = set()
+    while waiting:
+        root = waiting.pop()
+        if id(root) not in seen:
+            seen.add(id(root))
+            yield root
+            cells = getattr(root, "__closure__", None) or ()
+            waiting += [cell.cell_contents for cell in cells if callable(cell.cell_contents)]
+            waiting += [root.__wrapped__] if hasattr(root, "__wrapped__") else []
 
 
 def _follow(place: Place, closure: Closure) -> Iterator[Place]:
@@ -124,6 +140,8 @@ def _references(node: ast.AST, name: str, module: _Module) -> Iterator[Place]:
                         yield target
                 if word in module.nodes:
                     yield Place(name, word)
+                elif word not in module.imports:
+                    yield from (Place(star.module, word) for star in module.imports.get("*", []))
             case ast.Attribute():
                 yield from _resolve_attribute(child, local, module)
             case _:
@@ -181,14 +199,14 @@ def _bindings(node: ast.AST, name: str, *, is_package: bool) -> Iterator[tuple[s
 
 def _read_module(name: str) -> _Module | None:
     path = _find_source(name)
-    return _parse(name, path, path.stat().st_mtime_ns) if path else None
+    return _parse(name, path, path.read_bytes()) if path else None
 
 
-@functools.cache
-def _parse(name: str, path: Path, _: int) -> _Module:
-    """Read a module, once for each time that it was edited."""
+@functools.lru_cache(maxsize=256)
+def _parse(name: str, path: Path, code: bytes) -> _Module:
+    """Find the definitions of a module."""
     module = _Module(is_package=path.name == "__init__.py")
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+    for statement in ast.parse(code).body:
         for names, node in _define(statement):
             for bound in names:
                 module.nodes.setdefault(bound, []).append(node)
@@ -275,14 +293,6 @@ def _describe_code(code: CodeType) -> str:
     return repr((code.co_code, code.co_names, code.co_varnames, constants))
 
 
-def _module_name(root: Callable[..., Any]) -> str:
-    name = getattr(root, "__module__", None) or type(root).__module__
-    if name == "__main__" and (specification := getattr(sys.modules["__main__"], "__spec__", None)):
-        return specification.name
-    return name
-
-
-@functools.cache
 def _is_of_study(package: str) -> bool:
     """Tell whether a package is the user's own: neither the bench, nor installed, nor part of Python."""
     if package in {BENCH, ""} or (package in sys.stdlib_module_names and package != "__main__"):
@@ -293,7 +303,6 @@ def _is_of_study(package: str) -> bool:
     return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
 
 
-@functools.cache
 def _find_source(name: str) -> Path | None:
     """Find the file of a module without executing it."""
     if name == "__main__":

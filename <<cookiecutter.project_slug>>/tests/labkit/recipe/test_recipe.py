@@ -1,0 +1,252 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit.recipe.record import OUTCOME_TAG, ROLE_TAG, STEP_TAG
+from tests.labkit.recipe.conftest import TinyStudy
+
+
+def find_steps(study: TinyStudy, name: str) -> list[Any]:
+    """Return the runs of a step as the store has them, the newest first."""
+    return [run for run in study.project.runs if run.data.tags.get(STEP_TAG) == name]
+
+
+def read_artifact(study: TinyStudy, run_id: str, name: str) -> Any:
+    return json.loads(Path(study.project.store.download_artifacts(run_id, name)).read_text())
+
+
+def read_standings(study: TinyStudy) -> dict[str, tuple[str, list[str]]]:
+    """Return how the steps stand by the newest recipe run."""
+    run = next(run for run in study.project.runs if run.data.tags.get(ROLE_TAG) == "recipe")
+    steps = read_artifact(study, run.info.run_id, "recipe.json")["steps"]
+    return {step["name"]: (step["state"], step["reasons"]) for step in steps}
+
+
+def start(study: TinyStudy, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tiny.study", *words],
+        cwd=study.project.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def await_execution(study: TinyStudy, process: "subprocess.Popen[str]", count: int = 2) -> None:
+    path = study.project.path / "executed.txt"
+    while not path.exists() or path.read_text().count("\n") < count:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def test_a_recipe_is_executed_once_and_recorded(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.recipe() == 0
+    assert study.executed == ["first", "second", "third"]
+    (run,) = find_steps(study, "second")
+    assert (run.info.status, run.data.tags[OUTCOME_TAG], run.data.metrics["accuracy"]) == ("FINISHED", "passed", 0.8)
+    whole = next(run for run in study.project.runs if run.data.tags[ROLE_TAG] == "recipe")
+    assert run.data.tags["mlflow.parentRunId"] == whole.info.run_id
+    record = read_artifact(study, run.info.run_id, "step.json")
+    assert record["verdicts"] == [
+        {
+            "check": "accuracy at least 0 above accuracy of 'first'",
+            "value": 0.8,
+            "threshold": 0.6,
+            "holds": True,
+            "reason": "accuracy is 0.8, 0 above accuracy of 'first', 0.6",
+        }
+    ]
+    assert read_standings(study) == dict.fromkeys(["first", "second", "third"], ("up to date", []))
+    first = read_artifact(study, find_steps(study, "first")[0].info.run_id, "step.json")
+    assert first["faults"] == {"model": "a value of type object cannot be stored"}
+
+    runs = len(study.project.runs)
+    capsys.readouterr()
+    assert study.recipe() == 0
+    assert study.executed == []
+    assert len(study.project.runs) == runs
+    assert capsys.readouterr().out == (
+        "1  first   up to date   1/1 checks\n2  second  up to date   1/1 checks\n3  third   up to date   1/1 checks\n"
+    )
+    # Another machine, which knows nothing by itself, asks the store.
+    shutil.rmtree(study.project.path / "runs")
+    assert study.recipe() == 0
+    assert study.executed == []
+
+
+def test_an_edited_comment_is_nothing_and_an_edited_helper_is_named(
+    study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.go() is None
+    assert study.executed == ["first", "second", "third"]
+    study.edit("helper.py", "# A comment.", "# Another one.")
+    assert study.go() is None
+    assert study.executed == []
+
+    study.edit("helper.py", "return SCALE * value", "return SCALE * value + 0.01")
+    capsys.readouterr()
+    assert study.recipe("--list") == 0
+    assert capsys.readouterr().out == (
+        "1  first   stale        1/1 checks\n"
+        "           function tiny.helper.scale changed\n"
+        "2  second  stale        1/1 checks\n"
+        "           function tiny.helper.scale changed\n"
+        "           the step 'first' before it changed\n"
+        "3  third   stale        1/1 checks\n"
+        "           the step 'first' before it changed\n"
+        "           the step 'second' before it changed\n"
+    )
+    assert study.recipe("--on-stale", "fail") == 1
+    assert capsys.readouterr().err == ("recipe: the step 'first' is stale: function tiny.helper.scale changed.\n")
+    assert study.recipe("--on-stale", "warn") == 0
+    assert study.executed == []
+    assert study.go() is None
+    assert study.executed == ["first", "second", "third"]
+    # What was executed once is known for ever: the way back costs nothing.
+    study.edit("helper.py", "return SCALE * value + 0.01", "return SCALE * value")
+    assert study.go() is None
+    assert study.executed == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reason"),
+    [
+        (
+            "tiny/study.py",
+            '"rate": 0.1',
+            '"rate": 0.2',
+            "argument experiment.Experiment.arguments.rate: 0.1 became 0.2",
+        ),
+        ("data.txt", "2", "3", "the data changed: "),
+    ],
+    ids=["argument", "data"],
+)
+def test_an_argument_or_the_data_make_stale(study: TinyStudy, file: str, old: str, new: str, reason: str) -> None:
+    assert study.go() is None
+    path = study.project.path / file
+    path.write_text(path.read_text().replace(old, new))
+    assert study.go(on_stale="warn") is None
+    assert study.executed == ["first", "second", "third"]
+    for state, reasons in study.states.values():
+        assert state == "stale"
+        assert reasons[0].startswith(reason)
+
+
+def test_an_edited_threshold_is_judged_without_executing_again(study: TinyStudy) -> None:
+    assert study.go() is None
+    assert study.executed == ["first", "second", "third"]
+    study.edit("study.py", 'step(first, at_least("accuracy", THRESHOLD))', 'step(first, at_least("accuracy", 0.7))')
+    assert study.go() == "the step 'first' failed: accuracy is 0.6, not at least 0.7."
+    assert study.executed == []
+    newest, oldest = find_steps(study, "first")
+    record = json.loads((study.project.environment.runs_path / newest.info.run_id / "step.json").read_text())
+    assert (record["outcome"], record["judged_again"]) == ("failed", oldest.info.run_id)
+    # It stands so, and nothing new is written.
+    assert study.go() == "the step 'first' failed: accuracy is 0.6, not at least 0.7."
+    assert len(find_steps(study, "first")) == 2
+    study.edit("study.py", 'step(first, at_least("accuracy", 0.7))', 'step(first, at_least("accuracy", THRESHOLD))')
+    assert study.go() is None
+    assert study.executed == []
+
+
+def test_a_failed_check_ends_the_recipe(study: TinyStudy) -> None:
+    failure = "accuracy is 0.4, not 0 above accuracy of 'first', 0.6"
+    study.edit("study.py", "helper.scale(0.4)", "helper.scale(0.2)")
+    assert study.go() == f"the step 'second' failed: {failure}."
+    assert study.executed == ["first", "second"]
+    assert study.states["second"] == ("failed", [failure])
+    assert study.states["third"][0] == "not run"
+    # Nothing has changed, and it would fail again.
+    assert study.go() == f"the step 'second' failed: {failure}."
+    assert study.executed == []
+    study.edit("study.py", "helper.scale(0.2)", "helper.scale(0.4)")
+    assert study.go() is None
+    assert study.executed == ["second", "third"]
+
+
+def test_an_exception_is_the_failure_of_its_step(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    (study.project.path / "fail").touch()
+    assert study.recipe() == 1
+    assert study.executed == ["first", "second"]
+    assert read_standings(study)["second"] == ("failed", ["RuntimeError: as asked for"])
+    (run,) = find_steps(study, "second")
+    assert run.data.tags[OUTCOME_TAG] == "error"
+    assert read_artifact(study, run.info.run_id, "step.json")["error"] == "RuntimeError: as asked for"
+    traceback = study.project.store.download_artifacts(run.info.run_id, "logs/traceback.txt")
+    assert 'raise RuntimeError("as asked for")' in Path(traceback).read_text()
+    assert "recipe: the step 'second' failed: RuntimeError: as asked for." in capsys.readouterr().err
+    (study.project.path / "fail").unlink()
+    assert study.go() is None
+    assert study.executed == ["second", "third"]
+
+
+def test_single_steps_are_chosen_and_forced(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.go(step="third") is None
+    assert study.executed == ["third"]
+    assert study.go() is None
+    assert study.executed == ["first", "second", "third"]  # others are before it now
+    assert study.go(step="second", force=True) is None
+    assert study.executed == ["second"]
+    assert study.go(start="second", force=True) is None
+    assert study.executed == ["second", "third"]
+    assert study.recipe("--from", "second") == 0
+    assert study.recipe("--seed", "1") == 2
+    assert capsys.readouterr().err.startswith("recipe: --seed is no option here: ")
+    assert study.recipe("--step", "unheard-of") == 2
+    assert capsys.readouterr().err == "recipe: there is no step 'unheard-of', but 'first', 'second', 'third'.\n"
+
+
+def test_two_steps_of_one_name_are_refused(study: TinyStudy) -> None:
+    recipe = study.load().recipe
+    with pytest.raises(ValueError, match=r"^two steps are called 'first': give one of them another name$"):
+        type(recipe)("tiny", recipe.experiment, *recipe.steps, recipe.steps[0])
+
+
+def test_steps_of_one_function_have_records_of_their_own(study: TinyStudy) -> None:
+    study.edit(
+        "study.py", "    step(third, ", '    step(third, at_least("accuracy", 0), name="other"),\n    step(third, '
+    )
+    assert study.go() is None
+    assert study.executed == ["first", "second", "other", "third"]
+    assert len(find_steps(study, "other")) == len(find_steps(study, "third")) == 1
+
+
+def test_an_interrupted_step_is_said_to_be_so_and_done_again(study: TinyStudy) -> None:
+    (study.project.path / "wait").touch()
+    process = start(study)
+    await_execution(study, process)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    assert process.returncode == 75, output
+    states = {run.data.tags.get(STEP_TAG, "recipe"): run.data.tags["labkit.state"] for run in study.project.runs}
+    assert states == {"recipe": "interrupted", "first": "finished", "second": "interrupted"}
+    assert OUTCOME_TAG not in find_steps(study, "second")[0].data.tags
+    (study.project.path / "wait").unlink()
+    assert study.executed == ["first", "second"]
+    whole = next(run for run in study.project.runs if run.data.tags[ROLE_TAG] == "recipe")
+    assert f"To go on: recipe --run-id {whole.info.run_id}" in output
+    assert study.recipe("--run-id", whole.info.run_id) == 0
+    assert study.executed == ["second", "third"]
+    assert study.project.store.get_run(whole.info.run_id).data.tags["labkit.state"] == "finished"
+
+
+def test_two_recipes_at_once_lose_nothing(study: TinyStudy) -> None:
+    (study.project.path / "wait").touch()
+    processes = [start(study), start(study)]
+    await_execution(study, processes[0], 4)
+    (study.project.path / "wait").unlink()
+    for process in processes:
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
+    assert sorted(study.executed) == sorted(["first", "second", "third"] * 2)
+    outcomes = [run.data.tags[OUTCOME_TAG] for name in ("first", "second", "third") for run in find_steps(study, name)]
+    assert outcomes == ["passed"] * 6
+    assert study.recipe() == 0
+    assert study.executed == []

@@ -1,0 +1,263 @@
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import TensorDataset
+
+from labkit.command import UsageError
+from labkit.data.footprint import measure_arrays
+from labkit.environment import Environment
+from labkit.recipe.check import Check, Findings, Verdict, at_least
+from labkit.recipe.context import Context, DataCache
+from labkit.recipe.ensemble import Ensemble, average_probabilities
+from labkit.recipe.experiment import Data, Experiment
+from labkit.recipe.freezing import freeze, thaw
+from labkit.recipe.inspection import ClassProbabilities, Histograms, SaveBatch, TensorStatistics
+from labkit.recipe.steps import (
+    Choice,
+    EvaluateBaseline,
+    ExploreData,
+    LossAtInitialisation,
+    OverfitOneBatch,
+    Range,
+    Regularise,
+    Squeeze,
+    TransferLearning,
+    Tune,
+)
+from labkit.training.duration import Duration
+from labkit.training.tasks import Classification
+from tests.project import Project
+
+CLASSES = 3
+
+
+def load(_: Environment) -> Data:
+    """Load points in three heaps."""
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.arange(60) % CLASSES
+    points = torch.eye(CLASSES)[classes] + 0.1 * torch.randn(60, CLASSES, generator=generator)
+    footprint = measure_arrays({"points": points.numpy()})
+    return Data(TensorDataset(points[:42], classes[:42]), TensorDataset(points[42:], classes[42:]), footprint)
+
+
+def make_task(rate: float = 0.5, width: int = 8) -> Classification:
+    def schedule(optimizer: Optimizer, steps: int) -> OneCycleLR:
+        return OneCycleLR(optimizer, rate, total_steps=steps)
+
+    return Classification(
+        nn.Sequential(nn.Linear(CLASSES, width), nn.ReLU(), nn.Dropout(0.5), nn.Linear(width, CLASSES)),
+        classes=CLASSES,
+        optimizer=partial(SGD, lr=rate),
+        scheduler=schedule,
+    )
+
+
+EXPERIMENT = Experiment(
+    data=load,
+    task=make_task,
+    arguments={"rate": 0.5},
+    duration=Duration(2, "epochs"),
+    validation_every=Duration(2, "epochs"),
+    batch_size=14,
+)
+
+
+@pytest.fixture
+def context(project: Project) -> Context:
+    """What a step works with."""
+    return make_context(project)
+
+
+def make_context(project: Project, **fields: Any) -> Context:
+    run = project.make_run()
+    load = DataCache(run.environment)
+    return Context(
+        run, **{"recipe": "r", "step": "s", "experiment": EXPERIMENT, "seed": 1, "earlier": {}, "load": load, **fields}
+    )
+
+
+def test_exploring_finds_what_is_in_both_parts_and_what_is_no_number(context: Context) -> None:
+    values = ExploreData().execute(context)
+    assert values["validation/also in training"] == 0
+    assert values["training/classes"] == {0: 14, 1: 14, 2: 14}
+    assert (values["inputs/shape"], values["inputs/not finite"]) == ([3], 0)
+
+    def load_leaking(environment: Environment) -> Data:
+        data = load(environment)
+        data.training.tensors[0][0, 0] = math.nan  # pyright: ignore[reportAttributeAccessIssue]
+        return replace(data, validation=data.training)
+
+    context.experiment = replace(EXPERIMENT, data=load_leaking)
+    values = ExploreData().execute(context)
+    assert (values["validation/also in training"], values["inputs/not finite"]) == (42, 1)
+
+
+def test_baselines_are_functions_from_data_to_metrics(context: Context) -> None:
+    values = EvaluateBaseline().execute(context)
+    assert values == {"commonest class/accuracy": pytest.approx(1 / 3), "nearest mean/accuracy": 1.0}
+    assert EvaluateBaseline(methods={"mine": lambda _: {"f1": 0.5}}).execute(context) == {"mine/f1": 0.5}
+
+
+def test_an_untrained_model_guesses(context: Context) -> None:
+    values = LossAtInitialisation(expected=math.log(CLASSES), seeds=3).execute(context)
+    losses = values["losses"]
+    assert isinstance(losses, list)
+    assert len(set(losses)) == 3
+    assert values["distance from expected"] == pytest.approx(abs(sum(losses) / 3 - math.log(3)))
+    assert float(str(values["largest dependence on batch size"])) < 1e-6
+
+
+def test_one_batch_is_learned_and_what_did_not_move_is_named(context: Context) -> None:
+    values = OverfitOneBatch(samples=6, steps=40).execute(context)
+    assert float(str(values["loss"])) < 0.05
+    assert values["weights that did not move"] == 0
+
+    def freeze_first(**arguments: Any) -> Classification:
+        task = make_task(**arguments)
+        freeze(task, ["model.0.*"])
+        return task
+
+    context.experiment = replace(EXPERIMENT, task=freeze_first)
+    values = OverfitOneBatch(samples=6, steps=2).execute(context)
+    assert values["names of weights that did not move"] == ["model.0.weight", "model.0.bias"]
+
+
+def test_candidates_are_tried_until_one_satisfies_and_all_are_remembered(context: Context) -> None:
+    candidates = {"a": {"dropout": 0.9}, "b": {"dropout": 0.0}, "c": {"augment": True}}
+    seen: list[float] = []
+
+    def second_time(findings: Findings) -> Verdict:
+        seen.append(findings.result.scores["validation/loss"])
+        return Verdict("", None, None, len(seen) == 2, f"time {len(seen)}")
+
+    values: Mapping[str, Any] = Regularise(candidates=candidates, until=Check("", second_time)).execute(context)
+    assert (values["chosen"], values["changes"]) == ("b", {"dropout": 0.0})
+    tried = [(each["name"], each["changes"], each["holds"], each["reason"]) for each in values["candidates"]]
+    assert tried == [("a", {"dropout": 0.9}, False, "time 1"), ("b", {"dropout": 0.0}, True, "time 2")]
+    values = Regularise(candidates={"a": {}}, until=at_least("validation/accuracy", 2)).execute(context)
+    assert "chosen" not in values
+    assert len(values["candidates"]) == 1
+
+
+def test_tuning_looks_at_the_validation_and_begins_with_what_is_there(context: Context, project: Project) -> None:
+    space = {"rate": Range(0.1, 1.0, log=True)}
+    values: Mapping[str, Any] = Tune(space=space, trials=3, metric="validation/loss", smaller_is_better=True).execute(
+        context
+    )
+    trials = values["trials"]
+    assert trials[0]["changes"] == {"rate": 0.5}
+    assert len({trial["changes"]["rate"] for trial in trials}) == 3
+    best = min(trials, key=lambda trial: trial["value"])
+    assert (values["best"], values["changes"]) == (best["value"], best["changes"])
+    assert [trial["run_id"] for trial in trials] == context.trainings
+    again: Mapping[str, Any] = Tune(space=space, trials=3, metric="validation/loss", smaller_is_better=True).execute(
+        make_context(project)
+    )
+    assert [trial["value"] for trial in again["trials"]] == [trial["value"] for trial in trials]
+
+
+def test_choices_and_whole_numbers_are_tuned_too(context: Context) -> None:
+    space = {"width": Range(2, 4), "batch_size": Choice([7, 14])}
+    values: Mapping[str, Any] = Tune(space=space, trials=1, metric="validation/loss").execute(context)
+    assert values["changes"]["width"] in {2, 3, 4}
+    assert values["changes"]["batch_size"] in {7, 14}
+
+
+def test_an_ensemble_answers_with_the_mean_of_probabilities() -> None:
+    logits = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    expected = logits.softmax(dim=2).mean(dim=0)
+    torch.testing.assert_close(average_probabilities(logits).softmax(dim=1), expected)
+    members = [nn.Linear(2, 3) for _ in range(2)]
+    inputs = torch.ones(1, 2)
+    torch.testing.assert_close(
+        Ensemble(members)(inputs), average_probabilities(torch.stack([member(inputs) for member in members]))
+    )
+
+
+def test_squeezing_trains_for_longer_and_puts_models_together(context: Context, project: Project) -> None:
+    values: Mapping[str, Any] = Squeeze(members=2, longer=3).execute(context)
+    assert len(set(values["members"]["loss"])) == 2
+    assert values["members/loss"] == pytest.approx(sum(values["members"]["loss"]) / 2)
+    assert values["ensemble/loss"] < values["members/loss"]  # Jensen's inequality
+    (one, _) = (project.store.get_run(run_id) for run_id in context.trainings)
+    assert one.data.params["duration"] == "6 epochs"
+
+
+class Rates(Callback):
+    """Notes the learning rates of all groups."""
+
+    def __init__(self) -> None:
+        self.rates: set[tuple[float, ...]] = set()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        del pl_module
+        self.rates.add(tuple(group["lr"] for group in trainer.optimizers[0].param_groups))
+
+
+def test_frozen_weights_stay_and_thawed_ones_learn_with_their_own_rate(context: Context) -> None:
+    task = context.make_task()
+    frozen = freeze(task, ["model.0.*"])
+    assert frozen == ["model.0.weight", "model.0.bias"]
+    before = {name: weight.detach().clone() for name, weight in task.named_parameters()}
+    context.train(name="frozen", task=task)
+    kept = {name: weight.detach().clone() for name, weight in task.named_parameters()}
+    assert [name for name in before if torch.equal(before[name], kept[name])] == frozen
+
+    thaw(task, frozen, 0.001)
+    assert all(torch.equal(weight, kept[name]) for name, weight in task.named_parameters())
+    rates = Rates()
+    context.train(name="thawed", task=task, callbacks=[rates])
+    assert rates.rates == {(0.5, 0.001)}
+    assert not any(torch.equal(weight, kept[name]) for name, weight in task.named_parameters())
+    with pytest.raises(UsageError, match=r"^no weight is named like 'model\.7\.\*': there are model\.0\.weight, "):
+        freeze(task, ["model.7.*"])
+
+
+def test_transfer_goes_through_all_phases(context: Context) -> None:
+    step = TransferLearning(
+        source=EXPERIMENT, target=EXPERIMENT, freeze=("model.0.*",), fresh=("model.3.*",), rate=0.01
+    )
+    values: Mapping[str, Any] = step.execute(context)
+    assert values["frozen weights that moved"] == 0
+    assert values["frozen"] == ["model.0.weight", "model.0.bias"]
+    assert {"frozen/accuracy", "thawed/accuracy", "scratch/accuracy"} <= values.keys()
+    assert len(context.trainings) == 4
+
+
+def test_changes_are_made_to_copies(context: Context) -> None:
+    changed = EXPERIMENT.changed({"dropout": 0.0, "weight_decay": 0.1, "rate": 0.25, "duration": "3 steps"})
+    assert (EXPERIMENT.arguments, EXPERIMENT.dropout) == ({"rate": 0.5}, None)
+    assert changed.duration == Duration(3, "steps")
+    task, other = context.make_task(changed), context.make_task()
+    assert (task.model[2].p, other.model[2].p) == (0.0, 0.5)  # pyright: ignore[reportIndexIssue]
+    task.steps = 1
+    group = task.configure_optimizers()["optimizer"].param_groups[0]
+    assert group["weight_decay"] == 0.1
+    with pytest.raises(UsageError, match=r"^'data' cannot be changed by name: make another Experiment\.$"):
+        EXPERIMENT.changed({"data": load})
+
+
+def test_what_is_inside_is_seen_without_editing_the_model(project: Project) -> None:
+    inspections = (SaveBatch(4), TensorStatistics(("model.1",), every=2), ClassProbabilities(), Histograms(every=2))
+    context = make_context(project, inspections=inspections)
+    training = context.train(name="seen")
+    folder: Path = project.environment.runs_path / training.run_id / "figures"
+    assert {path.name for path in folder.iterdir()} == {
+        *("batch.png", "class-probabilities.png", "weights.png", "gradients.png"),
+    }
+    assert len(training.series["inspection/model.1/share of zeros"]) == 3
+    assert training.series["inspection/model.1/smallest"] == [0.0, 0.0, 0.0]
+    assert 0 < training.series["inspection/probability of class 2"][0] < 1
+    context = make_context(project, inspections=(TensorStatistics(("model.9",)),))
+    with pytest.raises(UsageError, match=r"^there is no module 'model\.9' to look at, but model, model\.0, "):
+        context.train(name="unseen")
