@@ -89,7 +89,8 @@ def _with_enclosed(roots: Iterable[Callable[..., Any]]) -> Iterator[Callable[...
             yield root
             cells = getattr(root, "__closure__", None) or ()
             waiting += [cell.cell_contents for cell in cells if callable(cell.cell_contents)]
-            waiting += [root.__wrapped__] if hasattr(root, "__wrapped__") else []
+            wrapped = inspect.unwrap(root)
+            waiting += [wrapped] if wrapped is not root else []
 
 
 def _follow(place: Place, closure: Closure) -> Iterator[Place]:

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from labkit.recipe.context import Context, DataCache
 from labkit.recipe.ensemble import Ensemble, average_probabilities
 from labkit.recipe.experiment import Data, Experiment
 from labkit.recipe.freezing import freeze, thaw
-from labkit.recipe.inspection import ClassProbabilities, Histograms, SaveBatch, TensorStatistics
+from labkit.recipe.inspection import ClassProbabilities, Histograms, Inspection, SaveBatch, TensorStatistics
 from labkit.recipe.steps import (
     Choice,
     EvaluateBaseline,
@@ -78,11 +78,11 @@ def context(project: Project) -> Context:
     return make_context(project)
 
 
-def make_context(project: Project, **fields: Any) -> Context:
+def make_context(project: Project, inspections: Sequence[Inspection] = ()) -> Context:
     run = project.make_run()
     load = DataCache(run.environment)
     return Context(
-        run, **{"recipe": "r", "step": "s", "experiment": EXPERIMENT, "seed": 1, "earlier": {}, "load": load, **fields}
+        run, recipe="r", step="s", experiment=EXPERIMENT, seed=1, earlier={}, load=load, inspections=inspections
     )
 
 
@@ -199,8 +199,10 @@ class Rates(Callback):
     def __init__(self) -> None:
         self.rates: set[tuple[float, ...]] = set()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        del pl_module
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        del pl_module, outputs, batch, batch_idx
         self.rates.add(tuple(group["lr"] for group in trainer.optimizers[0].param_groups))
 
 
