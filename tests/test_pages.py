@@ -243,6 +243,10 @@ class TestHostility:
         assert page.count("#view script, #view img[src=x]") == 0
         assert page.evaluate("document.title") == "Labkit"
 
+    def test_it_is_a_text_on_the_axes_of_a_sweep(self, page: Browser, address: str) -> None:
+        page.open(f"{address}/sweep")
+        page.await_text("<script>alert('name')</script> <img src=x onerror=alert(2)>", "#chart-parallel")
+
     def test_its_own_page_shows_it(self, page: Browser, address: str, store: Store) -> None:
         page.open(f"{address}/run/{store.ids['hostile']}")
         page.await_text(HOSTILE, "#view h1")

@@ -4,6 +4,9 @@ The first runs are Labkit's own, with figures, logs, code and a recipe; what els
 database at once, as thousands of runs would take an hour otherwise.
 """
 
+# It runs in a project's environment, which this repository has not.
+# pyright: reportMissingImports=false
+
 import json
 import math
 import sqlite3

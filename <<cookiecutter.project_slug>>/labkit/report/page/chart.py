@@ -27,9 +27,13 @@ LONGEST_TEXT: Final = 80
 
 def plain(text: str) -> str:
     """Make a text one that Plotly shows as it is, on one line and not too long."""
+    return html.escape(shorten(text), quote=False)
+
+
+def shorten(text: str) -> str:
+    """Put a text on one line, and cut it where it is long; Plotly reads no markup in the ticks of parallel axes."""
     line = " ".join(text.split())
-    shortened = line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
-    return html.escape(shortened, quote=False)
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 
 
 def make_layout(x: str, y: str, **changes: Any) -> dict[str, Any]:
@@ -190,7 +194,7 @@ def _make_dimension(name: str, values: Sequence[Value]) -> dict[str, Any]:
     if len(numbers) < len(values):
         texts = sorted({show_value(value, name) or "none" for value in values})
         places = {text: place for place, text in enumerate(texts)}
-        ticks = {"tickvals": list(range(len(texts))), "ticktext": [plain(text) for text in texts]}
+        ticks = {"tickvals": list(range(len(texts))), "ticktext": [shorten(text) for text in texts]}
         return {
             "label": plain(name),
             "values": [places[show_value(value, name) or "none"] for value in values],
