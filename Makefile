@@ -45,7 +45,7 @@ format: $(TOOLS)/test ## Rewrite the template's own Python as ruff has it
 lint: $(TOOLS)/test ## Check the template's own Python and shell, changing nothing
 	$(TOOLS)/bin/ruff check $(FORMATTED)
 	$(TOOLS)/bin/ruff format --check $(FORMATTED)
-	$(TOOLS)/bin/shellcheck find-python .ci/run
+	$(TOOLS)/bin/shellcheck find-python .ci/run tests/services/*.sh
 
 type-check: $(TOOLS)/test | $(DEMO)/.venv ## Check the types of the template's own Python
 	$(TOOLS)/bin/basedpyright --pythonpath $(TOOLS)/bin/python $(CODE)

@@ -22,15 +22,6 @@ def test_a_fresh_project_passes_its_own_checks(tmp_path: Path, name: str) -> Non
     assert project.git("status", "--porcelain") == ""
 
 
-def test_a_fresh_project_passes_its_own_tests(tmp_path: Path) -> None:
-    project = render(tmp_path, COMBINATIONS["default"])
-    project.adopt_environment()
-
-    project.run("make test ARGS='-n 2'")
-
-    assert project.git("status", "--porcelain") == ""
-
-
 def test_another_architecture_touches_one_file(tmp_path: Path) -> None:
     project = render(tmp_path, COMBINATIONS["default"])
     project.adopt_environment()

@@ -1,4 +1,4 @@
-"""The models: architectures, and nothing about how they learn."""
+"""The models: architectures that make representations of images, and nothing about what these are good for."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -11,26 +11,25 @@ Architecture = Literal["mlp", "cnn"]
 """A new one is a function below and its name here; torch is imported there, so that `train --help` answers at once."""
 
 
-def mlp(shape: Sequence[int], classes: int, width: int = 128) -> "nn.Module":
-    """Make a multi-layer perceptron with one hidden layer.
+def mlp(shape: Sequence[int], features: int) -> "nn.Module":
+    """Make the hidden layer of a multi-layer perceptron.
 
     :param shape: The shape of an input.
-    :param classes: How many classes there are.
-    :param width: The units of the hidden layer.
-    :return: A module from ``(batch, *shape)`` to ``(batch, classes)``.
+    :param features: The length of a representation.
+    :return: A module from ``(batch, *shape)`` to ``(batch, features)``.
     """
     from torch import nn
 
-    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), width), nn.ReLU(), nn.Linear(width, classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), features), nn.ReLU())
 
 
-def cnn(shape: Sequence[int], classes: int, width: int = 32) -> "nn.Module":
+def cnn(shape: Sequence[int], features: int, width: int = 32) -> "nn.Module":
     """Make a small convolutional network.
 
     :param shape: The shape of an input: channels, height, width; the latter two divisible by 4.
-    :param classes: How many classes there are.
+    :param features: The length of a representation.
     :param width: The channels of the first convolution.
-    :return: A module from ``(batch, *shape)`` to ``(batch, classes)``.
+    :return: A module from ``(batch, *shape)`` to ``(batch, features)``.
     """
     from torch import nn
 
@@ -44,7 +43,8 @@ def cnn(shape: Sequence[int], classes: int, width: int = 32) -> "nn.Module":
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.25),
-        nn.Linear(2 * width * (height // 4) * (length // 4), classes),
+        nn.Linear(2 * width * (height // 4) * (length // 4), features),
+        nn.ReLU(),
     )
 
 

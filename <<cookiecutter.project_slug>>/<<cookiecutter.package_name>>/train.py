@@ -1,17 +1,21 @@
 """Train a classifier: `train --help`."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from labkit.command import Limits
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
 from labkit.training.duration import Duration, Interval
+from labkit.training.execution import Execution
 
 from .model import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
-    from labkit.training.tasks import Classification
+    from labkit.training.task import Task
+
+FEATURES: Final = 128
+"""The length of a representation, what the model makes of an image."""
 
 
 @entry_point
@@ -29,6 +33,7 @@ def train(
     fold: Annotated[int, Limits(least=0, most=3)] = 0,
     run_id_pretrained: str | None = None,
     may_be_missing: tuple[str, ...] = (),
+    execution: Execution = Execution(),
 ) -> None:
     """Train a classifier of handwritten digits.
 
@@ -44,11 +49,12 @@ def train(
     :param data: What ``prepare`` made, a folder or an address; by default, the digits that come with scikit-learn.
     :param fold: Which of the four folds of the data is to judge by, 0 to 3.
     :param run_id_pretrained: Begin with the best weights of this run, rather than with random ones.
-    :param may_be_missing: The weights that stay random where that run has none of their shape: "model.8.*".
+    :param may_be_missing: The weights that stay random where that run has none of their shape: "head.*".
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_confusion, plot_curves
+    from labkit.report.figures import plot_curves
+    from labkit.report.illustration import ConfusionPicture, illustrate
     from labkit.training.pretraining import load_pretrained
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
@@ -74,36 +80,31 @@ def train(
         duration=duration,
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
+        execution=execution,
+        callbacks=[ConfusionPicture(run)],
     )
     run.log_figure("curves", plot_curves(run.history))
-    run.log_figure("confusion-validation", plot_confusion(task.results["validation"]["confusion"].numpy()))
+    illustrate(task, run, validation)
 
 
-def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Classification":
-    """Put model, task, optimiser and schedule together; each is exchanged here and nowhere else.
+def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task":
+    """Put model, head, task, optimiser and schedule together; each is exchanged here and nowhere else.
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser.
     :return: The task, with fresh weights.
     """
-    from functools import partial
+    from torch import nn
 
-    from torch.optim import AdamW, Optimizer
-    from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
-
-    from labkit.training.tasks import Classification
+    from labkit.training import tasks
+    from labkit.training.choice import choose_optimizer, choose_scheduler
 
     from .data import CLASSES, SHAPE
 
-    def schedule(optimizer: Optimizer, steps: int) -> LRScheduler:
-        return OneCycleLR(optimizer, learning_rate, total_steps=steps)
-
-    return Classification(
-        ARCHITECTURES[architecture](SHAPE, CLASSES),
-        classes=CLASSES,
-        optimizer=partial(AdamW, lr=learning_rate),
-        scheduler=schedule,
-    )
+    model = ARCHITECTURES[architecture](SHAPE, FEATURES)
+    optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")
+    head = nn.Linear(FEATURES, CLASSES)
+    return tasks.Classification(model, head, classes=CLASSES, optimizer=optimizer, scheduler=schedule)
 
 
 if __name__ == "__main__":

@@ -125,10 +125,10 @@ class Environment:
             variables_of_numerics=tuple((name, values[name]) for name in NUMERICS if name in values),
             leading_run_id=values.get("LABKIT_RUN_ID"),
             rank=next((_read_rank(name, values[name]) for name in VARIABLES_OF_RANK if name in values), 0),
-            nodes=nodes,
-            processes_per_node=processes_per_node,
             credentials_key_file=path("CREDENTIALS_KEY_FILE"),
             editor=values.get("VISUAL") or values.get("EDITOR") or "vi",
+            nodes=nodes,
+            processes_per_node=processes_per_node,
             further_secrets=find_secrets({name: values[name] for name in values if name not in NAMES_OF_SECRETS}),
         )
 

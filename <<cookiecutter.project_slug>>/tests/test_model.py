@@ -5,9 +5,9 @@ from << cookiecutter.package_name >>.model import ARCHITECTURES, Architecture
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_model_gives_each_image_one_number_a_class(name: Architecture) -> None:
-    model = ARCHITECTURES[name]((1, 8, 8), 10)
-    assert model(torch.zeros(5, 1, 8, 8)).shape == (5, 10)
+def test_a_model_makes_a_representation_of_each_image(name: Architecture) -> None:
+    model = ARCHITECTURES[name]((1, 8, 8), 16)
+    assert model(torch.zeros(5, 1, 8, 8)).shape == (5, 16)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

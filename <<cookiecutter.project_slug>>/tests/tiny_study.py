@@ -66,11 +66,45 @@ if __name__ == "__main__":
     sys.exit(train.main())
 '''
 
+DESCEND = '''"""Walk down a parabola."""
+
+import math
+import sys
+import time
+
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+
+
+@entry_point
+def descend(run: Run, *, rate: float = 0.25, steps: int = 3, seconds: float = 0.0, label: str = "") -> None:
+    """Record how far there is to go.
+
+    :param rate: The size of a step.
+    :param steps: How many.
+    :param seconds: How long each takes.
+    :param label: "fail" fails, and "nan" records no number.
+    """
+    if label == "fail":
+        raise RuntimeError("as asked for")
+    place = 1.0
+    for step in range(1, steps + 1):
+        place -= rate * 2 * place
+        run.log_metrics({"validation/loss": math.nan if label == "nan" else place**2}, step=step)
+        time.sleep(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(descend.main())
+'''
+
 FILES = {
     "MLproject": """name: tiny
 entry_points:
   train:
     command: python -m tiny.train
+  descend:
+    command: python -m tiny.descend
   absent:
     command: python -m tiny.absent
   helper:
@@ -82,6 +116,7 @@ entry_points:
     "tiny/__init__.py": "",
     "tiny/model.py": "FACTOR = 10.0\n",
     "tiny/train.py": TRAIN,
+    "tiny/descend.py": DESCEND,
 }
 
 
@@ -91,6 +126,6 @@ def write_study(folder: Path) -> None:
 
 
 def seal(environment: Environment, arguments: str = "", **options: Any) -> Run:
-    """Seal a run of `train` as a launcher does."""
+    """Seal a run of `train`, or a session, as a launcher does."""
     request = read_request({"entry_point": "train", "arguments": arguments, **options})
     return open_run(environment, sealing.seal(request, environment).identifier)

@@ -63,6 +63,8 @@ class ResumableBatchSampler(Sampler[Batch]):
         self.world_size = 1
         self.epoch = 0
         self.position = 0
+        self._limit: int | None = None
+        self._is_fixed = False
         self._groups = None
         if groups is not None:
             numbers: dict[Hashable, int] = {}
@@ -80,21 +82,31 @@ class ResumableBatchSampler(Sampler[Batch]):
         """
         self.rank, self.world_size = rank, world_size
 
+    def restrict(self, batches: int | None, *, fixed: bool = False) -> None:
+        """Take only some batches of each epoch, to look for a fault.
+
+        :param batches: How many; None for all.
+        :param fixed: Whether each epoch takes those of the first one.
+        """
+        self._limit, self._is_fixed = batches, fixed
+
     def __len__(self) -> int:
         """Return the number of batches that each process takes in a whole epoch."""
         sizes = [self.order.samples] if self._groups is None else self._groups.bincount().tolist()
         together = self.batch_size * self.world_size
-        return sum(size // together + (size % together >= self._smallest_step) for size in sizes)
+        batches = sum(size // together + (size % together >= self._smallest_step) for size in sizes)
+        return batches if self._limit is None else min(batches, self._limit)
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the rest of the epoch."""
-        order = self.order.draw(self.seed, self.epoch)
+        epoch = 0 if self._is_fixed else self.epoch
+        order = self.order.draw(self.seed, epoch)
         repetitions = _count_repetitions(order) if self.order.repeats else None
-        for number, places in enumerate(self._steps(order)[self.position :], start=self.position):
+        for number, places in enumerate(self._steps(order, epoch)[self.position : self._limit], start=self.position):
             own = places[self.rank :: self.world_size]
             if len(own):
                 repeated = [] if repetitions is None else repetitions[own].tolist()
-                yield Batch(self.epoch, number, order[own].tolist(), repeated)
+                yield Batch(epoch, number, order[own].tolist(), repeated)
 
     @property
     def _smallest_step(self) -> int:
@@ -103,7 +115,7 @@ class ResumableBatchSampler(Sampler[Batch]):
             return self.batch_size * self.world_size
         return self.world_size if self.order.is_random else 1
 
-    def _steps(self, order: Tensor) -> list[Tensor]:
+    def _steps(self, order: Tensor, epoch: int) -> list[Tensor]:
         """Return for each step the places in the order whose samples all processes take together."""
         together = self.batch_size * self.world_size
         places = torch.arange(len(order))
@@ -117,7 +129,7 @@ class ResumableBatchSampler(Sampler[Batch]):
             return steps
         if not self.order.is_random:
             return sorted(steps, key=lambda step: int(step[0]))
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "turns of groups", self.epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "turns of groups", epoch))
         return [steps[number] for number in torch.randperm(len(steps), generator=generator).tolist()]
 
 

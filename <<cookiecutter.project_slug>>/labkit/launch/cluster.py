@@ -156,7 +156,9 @@ def parse_clusters(content: Any, origin: str) -> dict[str, AnyCluster]:
     :return: The profiles by name.
     :raises UsageError: If something is wrong; the sentence names the first key that is.
     """
-    profiles = content if isinstance(content, dict) else {}
+    profiles = {} if content is None else content
+    if not isinstance(profiles, dict):
+        raise UsageError(f"{origin}: it holds no profiles by name, such as 'ours: {{scheduler: slurm}}'.")
     try:
         # A name is the user's own: only the keys inside of a profile are ours.
         return PROFILES.validate_python({str(name): _normalise(profile) for name, profile in profiles.items()})

@@ -190,9 +190,9 @@ class Launcher(Generic[P]):
             own = dict(list(inspect.signature(self.function).parameters.items())[1:])
             given = parse(with_options(self.function, own.values(), *self._options), argv, program=program)
             mine = OrderedDict((name, given.pop(name)) for name in own if name in given)
-            call = inspect.BoundArguments(
-                inspect.signature(self.function), OrderedDict(request=read_request(given), **mine)
-            )
+            signature = inspect.signature(self.function)
+            mine = OrderedDict([(next(iter(signature.parameters)), read_request(given)), *mine.items()])
+            call = inspect.BoundArguments(signature, mine)
             return functools.partial(self.function, *call.args, **call.kwargs)()
         except (UsageError, UnavailableError) as error:
             return report_error(program, error)

@@ -1,5 +1,6 @@
 """Opening the envelope of a run: its code is unpacked, and its entry point executed there."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -8,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from labkit.command import UsageError
+from labkit.environment import Environment
 from labkit.launch.project import read_command
 from labkit.secret import is_masked
 from labkit.tracking.parameter import Plain
@@ -20,6 +22,7 @@ from labkit.tracking.source import unpack_source
 SOURCE: Final = "source"
 """The folder, in that of a run or of a session, from which it is executed."""
 SQLITE: Final = "sqlite:///"
+PR_SET_PDEATHSIG: Final = 1
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -31,7 +34,7 @@ class Execution:
     folder: Path
     variables: dict[str, str]
 
-    def replace_process(self) -> None:
+    def replace_process(self) -> NoReturn:
         """Let the entry point take the place of this process: signals, the terminal and the exit code are its own."""
         os.chdir(self.folder)
         os.execvpe(self.words[0], self.words, self.variables)  # noqa: S606  no shell is wanted
@@ -51,12 +54,6 @@ def prepare(run: Run, secrets: Mapping[str, Plain] | None = None) -> Execution:
         )
     folder = unpack(run)
     program, *first_words = read_command(folder, run.envelope.entry_point)
-    environment = run.environment
-    paths = {
-        "RUNS_PATH": environment.runs_path,
-        "DATA_PATH": environment.data_path,
-        "DATA_EPHEMERAL_PATH": environment.data_ephemeral_path,
-    }
     return Execution(
         words=[
             sys.executable if program in {"python", "python3"} else program,
@@ -66,15 +63,31 @@ def prepare(run: Run, secrets: Mapping[str, Plain] | None = None) -> Execution:
         ],
         folder=folder,
         variables={
-            **os.environ,
-            **{name: str(path.absolute()) for name, path in paths.items() if path},
-            "MLFLOW_TRACKING_URI": _make_absolute(environment.mlflow_tracking_uri),
+            **make_variables(run.environment),
             # The project may be installed, in its present state: the code of the run comes before it.
             "PYTHONPATH": os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(
                 os.pathsep
             ),
         },
     )
+
+
+def make_variables(environment: Environment) -> dict[str, str]:
+    """Return this process's environment, with paths that hold in every folder.
+
+    :param environment: What it says.
+    :return: Values by name.
+    """
+    paths = {
+        "RUNS_PATH": environment.runs_path,
+        "DATA_PATH": environment.data_path,
+        "DATA_EPHEMERAL_PATH": environment.data_ephemeral_path,
+    }
+    return {
+        **os.environ,
+        **{name: str(path.absolute()) for name, path in paths.items() if path},
+        "MLFLOW_TRACKING_URI": _make_absolute(environment.mlflow_tracking_uri),
+    }
 
 
 def unpack(run: Run) -> Path:
@@ -118,7 +131,13 @@ def execute(
     handlers = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
         # Apart from the terminal's group: a Ctrl-C comes through this process, and so only once.
-        process = subprocess.Popen(prepared.words, cwd=prepared.folder, env=prepared.variables, process_group=0)
+        process = subprocess.Popen(
+            prepared.words,
+            cwd=prepared.folder,
+            env=prepared.variables,
+            process_group=0,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  there are no threads
+        )
         for number in early:
             process.send_signal(number)
         code = watch(process) if watch else process.wait()
@@ -126,6 +145,12 @@ def execute(
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def end_with_parent() -> None:
+    """Let the kernel, where it can, ask this process for a checkpoint and an end when its parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def select_secrets(run: Run, arguments: Mapping[str, Plain]) -> dict[str, Plain]:

@@ -74,11 +74,11 @@ def explain(error: ValidationError) -> str:  # noqa: PLR0911  one for each kind
         case "missing":
             return f"the key '{key}' is missing."
         case "value_error":
-            return f"{key}: {context['error']}."
+            return f"{key + ': ' if key else ''}{context['error']}."
         case "literal_error" | "enum":
             return f"{key} is {first['input']!r}: write {context['expected']}."
         case "union_tag_not_found":
-            return f"the key '{key}.scheduler' is missing: write {context.get('discriminator', 'one')}."
+            return f"the key '{key}.scheduler' is missing."
         case "union_tag_invalid":
             return f"{key}.scheduler is {context['tag']!r}: write {context['expected_tags']}."
         case _:

@@ -25,7 +25,16 @@ from labkit.launch.session import (
     parse_session,
     read_session,
 )
-from labkit.launch.trial import ENTRY_POINT, SESSION_FILE, Manifest, SealedSession, Trial, write_trials
+from labkit.launch.trial import (
+    ENTRY_POINT,
+    SESSION_FILE,
+    SESSION_TAG,
+    Manifest,
+    SealedSession,
+    Trial,
+    mark,
+    write_trials,
+)
 from labkit.launch.unit import Unit, parse_unit
 from labkit.launch.version import checked_out
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
@@ -117,16 +126,20 @@ def seal(request: Request, environment: Environment, words: Sequence[str] | None
     :raises UsageError: If anything about it is wrong; there is nothing new in the store then.
     """
     if request.run_id is not None:
-        return reopen(request, environment)
+        sealed = reopen(request, environment)
+        if request.dry_run:
+            print("\n".join(map(str, sealed.units)))
+        return sealed
     session = read_session(request.file, request.options) if request.file else parse_session({}, request.options)
     with checked_out(environment.project_path, session.version) as project:
         code = replace(environment, project_path=project)
-        plan = make_plan(session, project, is_session=bool(request.file) or request.sweeps)
+        masker = Masker(environment.secrets())
+        plan = make_plan(session, project, masker, is_session=bool(request.file) or request.sweeps)
         if request.dry_run:
             print(describe(plan))
-            return _describe_sealed(plan, PLACEHOLDER, session.run_name or PLACEHOLDER)
+            return _describe_sealed(plan, masker, PLACEHOLDER, session.run_name or PLACEHOLDER)
         run = _create(plan, environment, code, list(sys.argv if words is None else words))
-    return _describe_sealed(plan, run.identifier, run.name)
+    return _describe_sealed(plan, masker, run.identifier, run.name)
 
 
 def reopen(request: Request, environment: Environment) -> Sealed:
@@ -187,11 +200,12 @@ def find_hash(sealed: Sealed, environment: Environment) -> str:
     return source.sha256
 
 
-def make_plan(session: Session, project: Path, *, is_session: bool) -> Plan:
+def make_plan(session: Session, project: Path, masker: Masker, *, is_session: bool) -> Plan:
     """Hold what is asked for to the signatures of the entry points, and write out every trial.
 
     :param session: What is asked for.
     :param project: The project's folder, whose code is to be executed.
+    :param masker: Knows which arguments are secret.
     :param is_session: Whether it is a session, also one of a single trial.
     :return: The plan.
     :raises UsageError: If an argument is unknown, missing, or no value of its parameter.
@@ -211,7 +225,6 @@ def make_plan(session: Session, project: Path, *, is_session: bool) -> Plan:
     entry_points = {name: find_entry_point(project, name) for name in session.entry_point}
     trials: list[Trial] = []
     refuses_changes = False
-    masker = Masker(())
     for number, combination in enumerate(combinations):
         entry_point = entry_points[combination.entry_point]
         given = entry_point.read(combination.arguments)
@@ -227,7 +240,7 @@ def make_plan(session: Session, project: Path, *, is_session: bool) -> Plan:
             trials.append(
                 Trial(
                     index=len(trials),
-                    combination=number % len(combinations),
+                    combination=number,
                     repetition=repetition,
                     entry_point=combination.entry_point,
                     arguments=arguments,
@@ -298,9 +311,9 @@ def _find_secret(masker: Masker, arguments: Mapping[str, Plain]) -> str:
     return next(name for name, value in arguments.items() if masked[name] != value)
 
 
-def _describe_sealed(plan: Plan, identifier: str, name: str) -> Sealed:
+def _describe_sealed(plan: Plan, masker: Masker, identifier: str, name: str) -> Sealed:
     arguments = plan.trials[0].arguments
-    masked = Masker(find_secrets_in_arguments(arguments)).mask_arguments(arguments)
+    masked = masker.mask_arguments(arguments)
     return Sealed(
         identifier=identifier,
         name=name,
@@ -339,7 +352,7 @@ def _create(plan: Plan, environment: Environment, code: Environment, words: list
                 expect=trial.expect,
             )
         tags = {"mlflow.note.content": session.note, VERSION_TAG: session.version}
-        return create_run(
+        run = create_run(
             environment,
             envelope,
             experiment_name=plan.experiment_name,
@@ -347,3 +360,6 @@ def _create(plan: Plan, environment: Environment, code: Environment, words: list
             tags=provenance.tags | {name: value for name, value in tags.items() if value},
             files=sorted(folder.iterdir()),
         )
+    if plan.is_session:
+        mark(environment, run.identifier, SESSION_TAG, run.identifier)
+    return run

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, NoReturn, Self, cast
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -178,6 +178,8 @@ def parse_session(content: Mapping[Any, Any], options: Mapping[str, Any], origin
             fields[name] = _take_alternatives(fields, name, empty)
             if name in chosen:
                 fields[name] = (chosen.pop(name),)
+        if fields["entry_point"] == (None,):
+            raise ValueError("the key 'entry-point' is missing")  # noqa: TRY301
         fields["arguments"] = tuple(_replace(_read_names(one), more_arguments) for one in fields["arguments"])
         if isinstance(resources, dict):
             resources = {**cast("dict[str, Any]", resources), **more_resources}
@@ -272,8 +274,13 @@ def _take_alternatives(fields: dict[str, Any], name: str, empty: Any) -> tuple[A
     if name + SWEEP not in fields:
         return (fields.pop(name, empty),)
     if name in fields:
-        raise ValueError(f"'{name}' and '{name}{SWEEP}' exclude each other: leave out one of them".replace("_'", "_'"))
+        _refuse_both(name)
     return tuple(_list_values(name, fields.pop(name + SWEEP)))
+
+
+def _refuse_both(name: str) -> NoReturn:
+    name = name.replace("_", "-")
+    raise ValueError(f"'{name}' and '{name}{SWEEP}' exclude each other: leave out one of them")
 
 
 def _list_values(name: str, values: Any) -> list[Any]:
@@ -290,7 +297,11 @@ def _read_names(arguments: Any) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise ValueError(f"arguments is {arguments!r}: write names with their values")  # noqa: TRY004
     mapping = cast("dict[Any, Any]", arguments)
-    return {str(name).replace("-", "_"): value for name, value in mapping.items()}
+    named = {str(name).replace("-", "_"): value for name, value in mapping.items()}
+    for name in named:
+        if name + SWEEP in named:
+            _refuse_both(name)
+    return named
 
 
 def _replace(arguments: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,7 +319,10 @@ def _check_value(name: str, value: Any, search: Search) -> None:
                 )
             if search == "grid":
                 raise ValueError(f"{shown} is a range, of which there is no grid: list values, or search at random")
-            Range.model_validate(element)
+            try:
+                Range.model_validate(element)
+            except ValidationError as error:
+                raise ValueError(f"{shown}: {explain(error).removesuffix('.')}") from None
         else:
             _check_plain(shown, element)
 

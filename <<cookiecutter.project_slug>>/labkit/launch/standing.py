@@ -1,24 +1,26 @@
 """Where the trials of a session stand."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from filelock import Timeout
 
 from labkit.environment import Environment
+from labkit.launch.session import Session
 from labkit.launch.trial import SESSION_TAG, TRIAL_TAG, SealedSession
 from labkit.tracking.contact import asks_the_store
-from labkit.tracking.run import connect
+from labkit.tracking.run import connect, now
 from labkit.tracking.spool import FILE_NAME
-from labkit.tracking.state import STATE_TAG, State, conclude, read_state
+from labkit.tracking.state import STATE_TAG, State, conclude, read_state, tell
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as StoredRun
 
 PRUNED_TAG: Final = "labkit.pruned"
-"""On a run that was ended early, as others did better: the step at which it was."""
+"""On a run that was ended early, as others did better."""
 PAGE: Final = 1000
 """Runs that the store is asked for at once."""
 
@@ -31,12 +33,14 @@ class Standing:
     :ivar run_id: Its run; None before it starts.
     :ivar state: The run's state; None before it starts.
     :ivar is_pruned: Whether it was ended early, as others did better.
+    :ivar parameters: The run's arguments, as the store shows them.
     """
 
     index: int
     run_id: str | None = None
     state: State | None = None
     is_pruned: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def is_left(self, *, retry: bool) -> bool:
         """Tell whether the trial is to be executed.
@@ -68,6 +72,28 @@ def read_standings(session: SealedSession) -> list[Standing]:
     ]
 
 
+@asks_the_store
+def tell_state(environment: Environment, identifier: str, state: State) -> None:
+    """Tell the store where a session stands, as seen by whoever executes it.
+
+    :param environment: Says which store.
+    :param identifier: The session's id.
+    :param state: The state.
+    """
+    tell(connect(environment), identifier, state, now())
+
+
+def find_best(session: Session, values: Iterable[float]) -> float | None:
+    """Return the best value of a metric that a run has had; what is no number is none.
+
+    :param session: Says which is better.
+    :param values: The values.
+    :return: The best, or None if there is none.
+    """
+    numbers = [value for value in values if not math.isnan(value)]
+    return (max if session.maximise else min)(numbers, default=None)
+
+
 def _describe(environment: Environment, index: int, entry: "StoredRun") -> Standing:
     state = State(entry.data.tags[STATE_TAG])
     folder = environment.runs_path / entry.info.run_id
@@ -75,7 +101,13 @@ def _describe(environment: Environment, index: int, entry: "StoredRun") -> Stand
         with contextlib.suppress(Timeout):  # it is being executed
             conclude(folder)
         state = read_state(folder) or state
-    return Standing(index=index, run_id=entry.info.run_id, state=state, is_pruned=PRUNED_TAG in entry.data.tags)
+    return Standing(
+        index=index,
+        run_id=entry.info.run_id,
+        state=state,
+        is_pruned=PRUNED_TAG in entry.data.tags,
+        parameters=entry.data.params,
+    )
 
 
 def _search(environment: Environment, session_id: str) -> Iterator["StoredRun"]:

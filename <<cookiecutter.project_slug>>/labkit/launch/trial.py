@@ -187,7 +187,7 @@ def begin(
         if run is None:
             created = _create(session, replace(trial, arguments=choose(trial)))
             # Last, so that nobody finds a run that is not complete.
-            _mark(environment, created.identifier, f"{session.identifier}/{index}")
+            mark(environment, created.identifier, TRIAL_TAG, f"{session.identifier}/{index}")
             # On machines without a file system in common, another process may have been as fast: the first one counts.
             run = find_run(environment, session, index) or created
             if run.identifier != created.identifier:
@@ -218,8 +218,15 @@ def find_run(environment: Environment, session: SealedSession, index: int) -> Ru
 
 
 @asks_the_store
-def _mark(environment: Environment, identifier: str, unit: str) -> None:
-    connect(environment).set_tag(identifier, TRIAL_TAG, unit)
+def mark(environment: Environment, identifier: str, tag: str, text: str) -> None:
+    """Set a tag of a run that nobody executes at the moment.
+
+    :param environment: Says which store.
+    :param identifier: The run's id.
+    :param tag: The tag's name.
+    :param text: Its text.
+    """
+    connect(environment).set_tag(identifier, tag, text)
 
 
 @asks_the_store

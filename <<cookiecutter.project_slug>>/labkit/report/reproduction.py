@@ -23,7 +23,7 @@ from labkit.tracking.provenance import (
     describe_surroundings,
     write_surroundings,
 )
-from labkit.tracking.run import Run, connect, create_run, open_run
+from labkit.tracking.run import Run, connect, create_run, open_run, read_tags
 from labkit.tracking.source import DIFFERENCE
 from labkit.tracking.spool import FILE_NAME as SPOOL
 from labkit.tracking.spool import read_records
@@ -165,14 +165,9 @@ def _ask_for_history(environment: Environment, identifier: str) -> History:
     return history
 
 
-@asks_the_store
-def _ask_for_tags(environment: Environment, identifier: str) -> Mapping[str, str]:
-    return connect(environment).get_run(identifier).data.tags
-
-
 def _open_reproduction(old: Run, identifier: str) -> Run:
     new = open_run(old.environment, identifier)
-    if _ask_for_tags(new.environment, new.identifier).get(REPRODUCES_TAG) != old.identifier:
+    if read_tags(new.environment, new.identifier).get(REPRODUCES_TAG) != old.identifier:
         raise UsageError(f"the run {identifier} is no reproduction of {old.identifier}: leave out --reproduction.")
     return new
 
@@ -250,7 +245,7 @@ def _find_checkpoint(run: Run, name: str) -> Path | None:
 
 def _report_causes(old: Run, new: Run, console: "Console") -> None:
     """Print what, beside the code, was not the same for both runs."""
-    if OTHER_SOURCE_TAG in _ask_for_tags(old.environment, old.identifier):
+    if OTHER_SOURCE_TAG in read_tags(old.environment, old.identifier):
         print(f"The run {old.identifier} went on with other code than it was sealed with, and than was executed now.")
     differences = compare_surroundings(_read_surroundings(old), _read_surroundings(new))
     if not differences:

@@ -124,6 +124,32 @@ def _end_with(parent: int) -> None:
 
 
 @contextlib.contextmanager
+def partial_attempt(run: Run, whole: Run) -> Generator[None]:
+    """Work on a run that is part of another one; what ends this work goes on to that one.
+
+    The part needs no sender, no messages and no log of its own: it has those of the whole.
+
+    :param run: The part; nobody has worked on it.
+    :param whole: The run that this process works on in an :func:`attempt`, or a part of it.
+    :return: A context.
+    """
+    run.signals = whole.signals
+    with _hold(run):
+        whole.spool.append({"part": run.identifier})
+        run.spool.append({"state": State.RUNNING, "time": now()})
+        state = State.FAILED
+        try:
+            yield
+            state = State.FINISHED
+        except Interruption as interruption:
+            state = interruption.state
+            raise
+        finally:
+            run.spool.append({"state": state, "time": now()})
+            _close_spool(run)
+
+
+@contextlib.contextmanager
 def recording(run: Run) -> Generator[None]:
     """Add to a run from this process, without a say in how it ended.
 
@@ -137,16 +163,21 @@ def recording(run: Run) -> Generator[None]:
 
 @contextlib.contextmanager
 def _recording(run: Run, outcome: Outcome, *, is_attempt: bool) -> Generator[None]:
-    with _hold(run):
-        if is_attempt or (run.folder / FILE_NAME).exists():
-            catch_up(run)
-        sender = _start_sender(run)
-        try:
-            yield
-        finally:
-            _close_spool(run)
-    is_interrupted = outcome.exit_code == EXIT_INTERRUPTED
-    _await_sender(sender, run, SECONDS_TO_WAIT_WHEN_INTERRUPTED if is_interrupted else SECONDS_TO_WAIT_FOR_THE_SENDER)
+    sender = None
+    try:
+        with _hold(run):
+            if is_attempt or (run.folder / FILE_NAME).exists():
+                catch_up(run)
+            sender = _start_sender(run)
+            try:
+                yield
+            finally:
+                _close_spool(run)
+    finally:
+        if sender is not None:
+            is_interrupted = outcome.exit_code == EXIT_INTERRUPTED
+            seconds = SECONDS_TO_WAIT_WHEN_INTERRUPTED if is_interrupted else SECONDS_TO_WAIT_FOR_THE_SENDER
+            _await_sender(sender, run, seconds)
 
 
 def _close_spool(run: Run) -> None:

@@ -36,6 +36,7 @@ from labkit.command import (
     with_options,
 )
 from labkit.environment import Environment
+from labkit.option_group import flatten
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import Plain, decode, encode, interpret
 from labkit.tracking.patient_file import DISK_IS_FULL
@@ -71,9 +72,14 @@ def run_options(
 class EntryPoint(Generic[P]):
     """A function whose calls from the command line, through :meth:`main`, are runs."""
 
-    def __init__(self, function: Callable[Concatenate[Run, P], None]) -> None:
-        """Take the function; its first parameter receives the run."""
+    def __init__(self, function: Callable[Concatenate[Run, P], None], study: str | None = None) -> None:
+        """Take the function; its first parameter receives the run.
+
+        :param function: The function.
+        :param study: The study that its runs belong to; by default, the package that the function is of.
+        """
         self.function = function
+        self._study = study
         functools.update_wrapper(self, function)
 
     def __call__(self, run: Run, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -89,7 +95,7 @@ class EntryPoint(Generic[P]):
         program = program_name(self.function)
         words = list(sys.argv[1:] if argv is None else argv)
         try:
-            given = self._parse(words)
+            given = self.parse(words)
             from labkit.tracking.attempt import assistance, attempt  # not before: `--help` needs none of it
             from labkit.tracking.provenance import record_circumstances
 
@@ -130,6 +136,8 @@ class EntryPoint(Generic[P]):
     @property
     def study(self) -> str:
         """The package that the function is of; its runs' experiment where no other is named."""
+        if self._study:
+            return self._study
         module = self.function.__module__
         if module == "__main__" and (specification := sys.modules["__main__"].__spec__):
             module = specification.name
@@ -143,12 +151,18 @@ class EntryPoint(Generic[P]):
         :return: The run; ``main(["--run-id", run.identifier])`` executes it, here or elsewhere.
         :raises UsageError: If the command line does not fit the entry point.
         """
-        given = self._parse(argv)
+        given = self.parse(argv)
         if "run_id" in given:
             raise UsageError("--run-id names a run that is there already: leave it out to create one.")
         return self._create(given, environment, argv)
 
-    def _parse(self, words: Sequence[str]) -> dict[str, Any]:
+    def parse(self, words: Sequence[str]) -> dict[str, Any]:
+        """Read a command line.
+
+        :param words: The words of the command line without the program's name.
+        :return: The arguments that were given, those of :func:`run_options` among them.
+        :raises UsageError: If the command line does not fit the entry point.
+        """
         continues = any(word.partition("=")[0] in {"--run-id", "--run_id"} for word in words)
         own = _own_parameters(self.function).values()
         options = with_options(self.function, own, run_options, all_optional=continues)
@@ -288,10 +302,11 @@ class EntryPoint(Generic[P]):
 def entry_point(function: Callable[Concatenate[Run, P], None]) -> EntryPoint[P]:
     """Make a function an entry point: each of its calls from the command line is a recorded run.
 
-    :param function: Takes the run first, then keyword-only parameters, typed and described in its docstring.
+    :param function: Takes the run first, then keyword-only parameters, typed and described in its docstring, or
+        described where they are :class:`~labkit.option_group.OptionGroup`.
     :return: The function, callable as before, with a ``main`` for console scripts.
     """
-    return EntryPoint(function)
+    return EntryPoint(flatten(function))
 
 
 def _option(name: str) -> str:

@@ -302,6 +302,18 @@ class Run:
 
 
 @asks_the_store
+def read_tags(environment: Environment, identifier: str) -> dict[str, str]:
+    """Read the tags of a run as the store has them.
+
+    :param environment: Says which store.
+    :param identifier: The run's id.
+    :return: Texts by name.
+    :raises UnavailableError: If the store does not answer.
+    """
+    return dict(connect(environment).get_run(identifier).data.tags)
+
+
+@asks_the_store
 def create_run(
     environment: Environment,
     envelope: Envelope,

@@ -77,6 +77,9 @@ class Sender:
         self.files = Lane(folder, "files", weigh_file, self._send_files, largest_batch=math.inf)
         self.ends = Lane(folder, "states", weigh_end, self._send_end, largest_batch=math.inf)
         self.growing = GrowingFiles(folder, self._upload)
+        # Each sender looks after all parts: what of one is sent already, that one's own lanes know.
+        parts = Lane(folder, "parts", weigh_part, self._begin_parts, is_durable=False)
+        self._parts: dict[str, _Part] = {}
         events = Lane(folder, "tensorboard", weigh_metrics, self._write_events, is_durable=False)
         self._carriers = [
             Carrier(lane.name, lane.advance, seconds_for_a_try=seconds)
@@ -84,6 +87,7 @@ class Sender:
                 (self.entries, SECONDS_FOR_A_REQUEST),
                 (self.files, SECONDS_FOR_A_FILE),
                 (events, SECONDS_FOR_A_FILE),
+                (parts, SECONDS_FOR_A_REQUEST),
             )
         ]
         self._carriers.append(Carrier("logs", self._send_logs, seconds_for_a_try=SECONDS_FOR_A_FILE))
@@ -117,7 +121,9 @@ class Sender:
         ended_at = self._ended_at or math.inf
         for carrier in carriers:
             carrier.abandon()
-        self.has_sent_all = all(carrier.is_done_since(ended_at) for carrier in carriers)
+        self.refusals += sum(part.refusals for part in self._parts.values())
+        has_sent_parts = all(part.has_sent_all for part in self._parts.values())
+        self.has_sent_all = has_sent_parts and all(carrier.is_done_since(ended_at) for carrier in carriers)
         return self.has_sent_all
 
     def _is_over(self) -> bool:
@@ -133,7 +139,7 @@ class Sender:
         if is_settled(entries) and not entries.is_done_since(ended_at):
             # The store is away. That files have their own, which is not, is the exception.
             return time.monotonic() - ended_at > SECONDS_FOR_A_REQUEST or all(map(is_settled, self._carriers))
-        if not all(map(is_settled, self._carriers)):
+        if not all(map(is_settled, self._carriers)) or any(part.is_alive() for part in self._parts.values()):
             return False
         # How the run ended comes last, so that whoever waits for it finds the rest there.
         self._last_carrier.gate.set()
@@ -252,6 +258,13 @@ class Sender:
     def _upload(self, path: Path, folder: str) -> None:
         self._store.log_artifact(self._identifier, str(path), folder or None)
 
+    def _begin_parts(self, batch: list[Record]) -> int:
+        for identifier in (str(record["part"]) for record in batch):
+            if identifier not in self._parts and self.folder.with_name(identifier).is_dir():
+                self._parts[identifier] = _Part(self.folder.with_name(identifier), self._environment)
+                self._parts[identifier].start()
+        return len(batch)
+
     def _send_logs(self) -> int:
         if self._ended_at is None:
             return self.growing.advance("logs/*", is_last=False)
@@ -275,10 +288,25 @@ class Sender:
         return 1
 
 
+class _Part(threading.Thread):
+    """Sends a run that is part of another one."""
+
+    def __init__(self, folder: Path, environment: Environment) -> None:
+        super().__init__(daemon=True)
+        self.folder = folder
+        self.environment = environment
+        self.refusals = 0
+        self.has_sent_all = False
+
+    def run(self) -> None:
+        sender = send(self.folder, self.environment)
+        self.refusals, self.has_sent_all = sender.refusals, sender.has_sent_all
+
+
 def weigh_entry(record: Record) -> int:
     """Count what the store's tables take: metrics, tags, that the run is executed, and what nobody knows."""
     match record:
-        case {"artifact": _}:
+        case {"artifact": _} | {"part": _}:
             return 0
         case {"state": state} if state in ENDS:
             return 0
@@ -300,6 +328,11 @@ def weigh_metrics(record: Record) -> int:
 def weigh_file(record: Record) -> int:
     """Count a file or folder."""
     return int("artifact" in record)
+
+
+def weigh_part(record: Record) -> int:
+    """Count a run that is part of this one."""
+    return int("part" in record)
 
 
 def weigh_end(record: Record) -> int:

@@ -7,6 +7,7 @@ line is one JSON object:
 - ``{"artifact": path, "folder": folder in the store}``, the path relative to the run's folder
 - ``{"tags": {name: text}}``
 - ``{"state": state, "time": milliseconds}``
+- ``{"part": run id}``, a run that is part of this one, whose spool is to be sent too
 """
 
 import json

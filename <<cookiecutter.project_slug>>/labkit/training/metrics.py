@@ -12,6 +12,8 @@ from labkit.training.distribution import gather
 
 LIMIT_OF_BATCHES: Final = 32
 LIMIT_OF_ELEMENTS: Final = 2**18
+HALF_PRECISION: Final = {torch.float16, torch.bfloat16}
+"""In which a step may be computed, but no mean of an epoch."""
 
 
 class EpochMetrics:
@@ -100,6 +102,8 @@ class EpochMetrics:
             self._loss_sum += loss * count
             self._samples += count
         prediction = torch.cat([entry[2] for entry in self._pending])
+        if prediction.dtype in HALF_PRECISION:
+            prediction = prediction.float()
         target = torch.cat([entry[3] for entry in self._pending])
         self._pending.clear()
         for metric in self.metrics.values():

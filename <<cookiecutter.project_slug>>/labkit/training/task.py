@@ -1,14 +1,19 @@
-"""What a model learns, apart from what it is: the loss, the metrics, the optimiser."""
+"""What a model learns, apart from what it is: the loss, the metrics, the optimiser.
+
+A model makes representations of inputs, and a head makes of these what the loss asks for. So one model serves several
+tasks, and what it has learned under one can be gone on with under another.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric
 
 from labkit.training.checkpoint import demand_fit
@@ -16,6 +21,9 @@ from labkit.training.distribution import gather, rank
 from labkit.training.metrics import EpochMetrics
 
 Stage = Literal["train", "validation", "test"]
+
+STEPS_OF_FULL_AVERAGE: Final = 10
+"""The average of the weights keeps (1 + steps) / (10 + steps) of itself, until that is more than its decay."""
 
 
 class Result(NamedTuple):
@@ -31,36 +39,62 @@ class Result(NamedTuple):
 class Task(LightningModule, ABC):
     """A model, and how it learns; all of it comes in as arguments.
 
-    :ivar model: The architecture and its weights.
+    :ivar model: The architecture and its weights: from inputs to representations.
+    :ivar head: From representations to what the loss is computed of.
+    :ivar average: Model and head with the moving average of their weights, if one is kept.
+    :ivar gradient_clip: The largest norm that the gradients of a step may have, if there is one.
     :ivar steps: The optimiser steps of the whole training, once it is known.
+    :ivar epochs: Its epochs.
     :ivar results: For each stage all metrics of its last epoch, also those that are no scalars.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        head: nn.Module | None = None,
         *,
         metrics: Mapping[str, Metric],
+        training_metrics: Mapping[str, Metric] | None = None,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
         scheduler_interval: Literal["step", "epoch"] = "step",
+        gradient_clip: float | None = None,
+        average_decay: float | None = None,
     ) -> None:
         """Put the parts together.
 
         :param model: The architecture.
+        :param head: What the task needs after it; without one, what the model returns is taken as it is.
         :param metrics: Metrics by name, computed over whole epochs of each stage.
-        :param optimizer: Makes the optimiser for the model's parameters; not needed to evaluate.
-        :param scheduler: Makes the schedule of the learning rate for that optimiser and the number of steps to come.
+        :param training_metrics: Those of the training, if they are others: some take long.
+        :param optimizer: Makes the optimiser for the weights; not needed to evaluate.
+        :param scheduler: Makes the schedule of the learning rate for that optimiser and the number of steps, or epochs,
+            to come.
         :param scheduler_interval: Whether the schedule counts optimiser steps or epochs.
+        :param gradient_clip: The largest norm of all gradients of a step together; no limit by default.
+        :param average_decay: Judge, test and export not the weights but their exponential moving average, of which each
+            step keeps this share: 0.999. At the beginning, where there is little to average, it keeps less.
         """
         super().__init__()
         self.model = model
+        self.head = nn.Identity() if head is None else head
+        self.average = None
+        if average_decay is not None:
+            parts = {"model": deepcopy(model), "head": deepcopy(self.head)}
+            self.average = nn.ModuleDict(parts).requires_grad_(requires_grad=False)
+        self.average_decay = average_decay
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self.gradient_clip = gradient_clip
         self.steps = 0
+        self.epochs = 0
         self.results: dict[str, dict[str, Tensor]] = {}
-        self._metrics = {stage: EpochMetrics(deepcopy(dict(metrics))) for stage in ("train", "validation", "test")}
+        training_metrics = metrics if training_metrics is None else training_metrics
+        self._metrics = {
+            stage: EpochMetrics(deepcopy(dict(training_metrics if stage == "train" else metrics)))
+            for stage in ("train", "validation", "test")
+        }
 
     @abstractmethod
     def compute(self, batch: Any) -> Result:
@@ -70,9 +104,30 @@ class Task(LightningModule, ABC):
         :return: Loss, prediction and target.
         """
 
+    @property
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """Model and head as they are used now: for judging, the moving average of their weights, if one is kept."""
+        if self.average is None or self.training:
+            return self.model, self.head
+        return self.average["model"], self.average["head"]
+
     def forward(self, *inputs: Any) -> Any:
-        """Apply the model."""
-        return self.model(*inputs)
+        """Apply the model, and the head to its representations."""
+        model, head = self.parts
+        return head(model(*inputs))
+
+    def make_network(self) -> nn.Module:
+        """Put together what maps inputs to outputs, without anything of learning, as it is used now."""
+        return nn.Sequential(*self.parts)
+
+    def derive(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return further metrics of an epoch that follow from those that were computed; none here.
+
+        :param metrics: The epoch's metrics by name, the loss among them.
+        :return: More of them.
+        """
+        del metrics
+        return {}
 
     def training_step(self, batch: Any, *_: Any) -> Tensor:
         """Compute the loss to minimise."""
@@ -82,9 +137,11 @@ class Task(LightningModule, ABC):
         """Take a batch of the validation set in."""
         self._step("validation", batch)
 
-    def test_step(self, batch: Any, *_: Any) -> None:
-        """Take a batch of the test set in."""
-        self._step("test", batch)
+    def test_step(self, batch: Any, *_: Any) -> dict[str, Tensor]:
+        """Take a batch of the test set in, and return what was predicted of it."""
+        result = self.compute(batch)
+        self._metrics["test"].update(*result)
+        return result._asdict()
 
     def on_train_epoch_end(self) -> None:
         """Record the metrics of the epoch."""
@@ -102,13 +159,21 @@ class Task(LightningModule, ABC):
         """Make the optimiser and, if there is one, the schedule."""
         if self.optimizer is None:
             raise TypeError(f"this {type(self).__name__} cannot be trained: it was made without an optimizer")
-        optimizer = self.optimizer(self.model.parameters())
+        optimizer = self.optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         if self.scheduler is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.scheduler(optimizer, self.steps), "interval": self.scheduler_interval},
-        }
+        scheduler = self.scheduler(optimizer, self.steps if self.scheduler_interval == "step" else self.epochs)
+        # A schedule that waits for a plateau looks at the validation, of which steps know nothing.
+        interval = "epoch" if isinstance(scheduler, ReduceLROnPlateau) else self.scheduler_interval
+        description = {"scheduler": scheduler, "interval": interval, "monitor": "validation/loss"}
+        return {"optimizer": optimizer, "lr_scheduler": description}
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Take a step, and move the average of the weights after them."""
+        super().optimizer_step(*arguments, **named)
+        if self.average is not None and self.average_decay is not None:
+            steps = self.trainer.global_step
+            self._move(self.average, min(self.average_decay, (1 + steps) / (STEPS_OF_FULL_AVERAGE + steps)))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the metrics of epochs that are over and of one that is not."""
@@ -130,9 +195,20 @@ class Task(LightningModule, ABC):
         self._metrics[stage].update(*result)
         return result.loss
 
+    @torch.no_grad()
+    def _move(self, average: nn.ModuleDict, decay: float) -> None:
+        """Move an average towards the weights; what a layer only remembers, such as statistics, is taken over."""
+        for name, part in {"model": self.model, "head": self.head}.items():
+            for mean, weight in zip(average[name].parameters(), part.parameters(), strict=True):
+                mean.lerp_(weight, 1 - decay)
+            for copy, buffer in zip(average[name].buffers(), part.buffers(), strict=True):
+                copy.copy_(buffer)
+
     def _record(self, stage: Stage) -> None:
         metrics = self._metrics[stage]
-        values = self.results[stage] = metrics.compute()
+        values = metrics.compute()
+        values |= self.derive(values)
+        self.results[stage] = values
         metrics.reset()
         scalars = {f"{stage}/{name}": float(value) for name, value in values.items() if value.numel() == 1}
         # Lightning's callbacks, such as early stopping, look here; the logger gets them below, with our own step.

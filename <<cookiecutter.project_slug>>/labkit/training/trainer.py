@@ -6,14 +6,18 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from labkit.command import UsageError
 from labkit.data.loading import Loader
 from labkit.tracking.logger import RunLogger
 from labkit.tracking.run import Run
 from labkit.training.checkpoint import find_newest
 from labkit.training.checkpointing import AtomicCheckpointIO, Checkpointing
 from labkit.training.duration import Duration, Interval
+from labkit.training.execution import Execution, Precision
+from labkit.training.profiling import Profiling
 from labkit.training.progress import ProgressDisplay
 from labkit.training.seeding import seed_everything
 from labkit.training.task import Task
@@ -58,7 +62,9 @@ class StepRecorder(Callback):
         if trainer.logger is None:
             return
         batches = trainer.accumulate_grad_batches  # Lightning has divided each loss by this
-        loss = self._losses[0] if batches == 1 else sum(self._losses) * (batches / len(self._losses))
+        loss: Any = self._losses[0] if batches == 1 else sum(self._losses) * (batches / len(self._losses))
+        if trainer.world_size > 1:
+            loss = trainer.strategy.reduce(loss.clone(), reduce_op="mean")  # which changes what it is given
         self._losses.clear()
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         trainer.logger.log_metrics({"train/loss_step": loss, "train/learning_rate_step": rate}, step=self._step)
@@ -75,9 +81,8 @@ def fit(
     checkpoint_every: Interval = Interval(1, "minutes"),
     monitor: str = "validation/loss",
     mode: Literal["min", "max"] = "min",
-    accumulate: int = 1,
-    devices: int | None = None,
-    nodes: int | None = None,
+    execution: Execution = Execution(),
+    shows_progress: bool = True,
     callbacks: Sequence[Callback] = (),
     **trainer_arguments: Any,
 ) -> None:
@@ -92,20 +97,24 @@ def fit(
     :param checkpoint_every: How often to write a checkpoint, beside the ends of epochs.
     :param monitor: The metric by which a checkpoint is the best.
     :param mode: Whether the best is the smallest or the largest.
-    :param accumulate: The batches whose gradients make one optimiser step.
-    :param devices: The processes on each machine, each with its accelerator where there is one; they share each step.
-        By default, as many as torchrun or Slurm's ``srun`` has started, or one.
-    :param nodes: The machines; by default, those on which torchrun or ``srun`` has started them, or one.
+    :param execution: On what, in which precision, and how much of it.
+    :param shows_progress: Whether the user sees steps and validations.
     :param callbacks: Further callbacks of Lightning.
-    :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``precision``.
-    :raises UsageError: If data are expected that the run has not been compared with.
+    :param trainer_arguments: Further arguments of :class:`lightning.pytorch.Trainer`, such as ``accelerator``.
+    :raises UsageError: If data are expected that the run has not been compared with, or this machine lacks what the
+        training is to be executed on.
     """
     run.check_expectation()
     _quieten_lightning()
-    devices = devices or run.environment.processes_per_node
-    nodes = nodes or run.environment.nodes
+    devices = execution.devices or run.environment.processes_per_node
+    nodes = execution.nodes or run.environment.nodes
+    _check_accelerators(devices, execution.precision)
     for loader in (training, validation):
         loader.batches.distribute(run.environment.rank, devices * nodes)
+        loader.batches.restrict(execution.batches, fixed=execution.overfit_batches is not None)
+    if execution.fast_dev_run:
+        duration = Duration(1, "steps")
+    accumulate = execution.accumulate
     steps_per_epoch = math.ceil(len(training) / accumulate)
     steps = duration.in_steps(steps_per_epoch)
     batches_per_validation = None
@@ -117,13 +126,17 @@ def fit(
         val_check_interval=batches_per_validation,
         check_val_every_n_epoch=None if batches_per_validation else validation_every.amount,
         accumulate_grad_batches=accumulate,
+        gradient_clip_val=task.gradient_clip,
         devices=devices,
         num_nodes=nodes,
+        precision=execution.precision,
+        detect_anomaly=execution.detect_anomaly,
         logger=RunLogger(run),
         callbacks=[
             *callbacks,
+            *([Profiling(run)] if execution.profile else []),
             StepRecorder(steps),
-            ProgressDisplay(),
+            *([ProgressDisplay()] if shows_progress else []),
             Checkpointing(
                 run,
                 training,
@@ -144,28 +157,42 @@ def fit(
         enable_model_summary=False,
         **trainer_arguments,
     )
-    task.steps = steps
+    task.steps, task.epochs = steps, math.ceil(steps / steps_per_epoch)
+    if execution.compile:
+        task.model.compile()
+        task.head.compile()
     seed_everything(run.seed, "training", trainer.global_rank)
     trainer.fit(task, training, validation, ckpt_path=find_newest(run.folder), weights_only=True)
 
 
-def evaluate(task: Task, loader: Loader) -> dict[str, Any]:
+def evaluate(task: Task, loader: Loader, *, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Compute a task's metrics on a test set.
 
     :param task: A task with its weights.
     :param loader: The batches of the test set.
+    :param callbacks: Callbacks of Lightning.
     :return: Metrics by name, tensors, without the stage's name.
     """
     _quieten_lightning()
     trainer = Trainer(
         devices=1,  # every process would take the whole set
         logger=False,
+        callbacks=[*callbacks],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.test(task, loader, verbose=False)
     return task.results["test"]
+
+
+def _check_accelerators(devices: int, precision: Precision) -> None:
+    """Make sure that this machine has what it takes; Lightning would say so at length, or do something else."""
+    accelerators = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if accelerators and devices > accelerators:
+        raise UsageError(f"--devices is {devices}, and this machine has {accelerators}.")
+    if precision == "16-mixed" and not accelerators:
+        raise UsageError("--precision 16-mixed needs an accelerator: take bf16-mixed, whose range is that of 32 bits.")
 
 
 def _quieten_lightning() -> None:

@@ -14,6 +14,7 @@ FLOORS = {
     "command": 0,
     "credentials": 0,
     "environment": 0,
+    "option_group": 0,
     "secret": 0,
     "seed": 0,
     "data": 1,

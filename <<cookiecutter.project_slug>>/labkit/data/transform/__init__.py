@@ -11,6 +11,7 @@ from labkit.data.transform.geometry import (
     Resize,
     have_area,
 )
+from labkit.data.transform.views import Views
 
 __all__ = [
     "CentreCrop",
@@ -26,5 +27,6 @@ __all__ = [
     "Resize",
     "ToDtype",
     "Transform",
+    "Views",
     "have_area",
 ]

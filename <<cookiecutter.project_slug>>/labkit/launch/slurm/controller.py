@@ -56,6 +56,25 @@ sed 's/;.*//' "$folder"/{jobs}.new >"$folder"/{jobs} && rm "$folder"/{jobs}.new
 cat "$folder"/{jobs}
 """
 
+END = """
+cd -- {folder} && xargs touch -- || exit
+end() {{
+  local attempt errors
+  for attempt in 1 2 3 4 5; do
+    errors=$(scancel "$@" 2>&1 | grep -v 'Invalid job id\\|already complet')
+    [[ -n $errors ]] || return 0
+    [[ $errors == *'try again later'* ]] || break
+    sleep 1
+  done
+  printf '%s\\n' "$errors" >&2
+  return 1
+}}
+waiting=({waiting}) running=({running})
+((${{#waiting[@]}} == 0)) || end "${{waiting[@]}}" || exit
+((${{#running[@]}} == 0)) || end {options} "${{running[@]}}"
+"""
+"""What has ended in the meantime is no fault; what Slurm is just moving is waited for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -181,9 +200,10 @@ def stop(site: Site, entries: Collection[Entry]) -> None:
     """Take jobs out of the queue, and ask those that run for a checkpoint and an end.
 
     :param site: Where Slurm's commands are given.
-    :param entries: The jobs; of each, its name in Slurm's queue tells its folder.
+    :param entries: The jobs.
+    :raises UnavailableError: If Slurm refuses, or the host does not answer.
     """
-    _end(site, entries, "scancel --state=PENDING {jobs}; scancel --batch --signal=USR1 {jobs}")
+    _end(site, entries, "--batch --signal=USR1")
 
 
 def cancel(site: Site, entries: Collection[Entry]) -> None:
@@ -191,12 +211,16 @@ def cancel(site: Site, entries: Collection[Entry]) -> None:
 
     :param site: Where Slurm's commands are given.
     :param entries: The jobs.
+    :raises UnavailableError: If Slurm refuses, or the host does not answer.
     """
-    _end(site, entries, "scancel {jobs}")
+    _end(site, entries, "")
 
 
-def _end(site: Site, entries: Collection[Entry], command: str) -> None:
-    """Keep jobs from going back into the queue, then say to Slurm what is to become of them."""
+def _end(site: Site, entries: Collection[Entry], options: str) -> None:
+    """Keep jobs from going back into the queue, then say to Slurm what is to become of those that run."""
     marks = "".join(f"{entry.name}/{STOPPED}.{entry.task}\n" for entry in entries)
-    jobs = " ".join(shlex.quote(entry.job_id) for entry in entries)
-    site.host.require(f"cd -- {site.quoted_folder} && xargs touch -- && {{ {command.format(jobs=jobs)}; }}", text=marks)
+    waiting = " ".join(entry.job_id for entry in entries if entry.is_waiting)
+    running = " ".join(entry.job_id for entry in entries if not entry.is_waiting)
+    site.host.require(
+        END.format(folder=site.quoted_folder, waiting=waiting, running=running, options=options), text=marks
+    )

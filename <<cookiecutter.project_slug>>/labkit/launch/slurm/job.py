@@ -90,7 +90,8 @@ class Job:
             "time": resources.time and write_time(parse_duration(resources.time)),
         }
         said = {name: str(value) for name, value in options.items() if value is not None}
-        return dict(sorted({"requeue": None, **self.cluster.options, **said}.items()))
+        requeue = {} if "no-requeue" in self.cluster.options else {"requeue": None}
+        return dict(sorted({**requeue, **self.cluster.options, **said}.items()))
 
 
 def find_opener(cluster: SlurmCluster, resources: Resources) -> tuple[str, ...]:
@@ -110,7 +111,15 @@ def find_opener(cluster: SlurmCluster, resources: Resources) -> tuple[str, ...]:
     folders = [path for path in (paths.environment, paths.runs, paths.data, paths.data_ephemeral) if path]
     accelerators = ("--nv",) if resources.gpus else ()
     binds = tuple(word for folder in folders for word in ("--bind", str(folder)))
-    return ("apptainer", "exec", *accelerators, *binds, cluster.image, program)
+    is_file = cluster.image.startswith("/") or "://" in cluster.image
+    return (
+        "apptainer",
+        "exec",
+        *accelerators,
+        *binds,
+        cluster.image if is_file else f"docker://{cluster.image}",
+        program,
+    )
 
 
 def write_time(seconds: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from labkit.command import command
+from labkit.command import UsageError, command
 from labkit.environment import Environment
 from labkit.launch.arguments import write_arguments
 from labkit.launch.slurm.controller import find_site, look
@@ -151,8 +151,14 @@ def describe_differences(trials: Sequence[Trial]) -> dict[int, str]:
 
 
 def _collect(environment: Environment, launch: str, jobs: Mapping[str, Entry]) -> Iterator[Standing]:
-    """Yield where the run or each trial of a launch stands."""
-    run = open_run(environment, launch)
+    """Yield where the run or each trial of a launch stands; of another project's, only what Slurm says."""
+    try:
+        run = open_run(environment, launch)
+    except UsageError:
+        yield from (
+            Standing(unit=unit, arguments="", job=job) for unit, job in jobs.items() if job.name.launch == launch
+        )
+        return
     if run.envelope.entry_point != ENTRY_POINT:
         yield _describe(
             launch, write_arguments(run.arguments), jobs, _find_stored(environment, launch, is_session=False)

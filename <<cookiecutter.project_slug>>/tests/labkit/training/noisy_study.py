@@ -1,4 +1,6 @@
-"""A study in which all is random that can be: order, augmentation, workers, dropout; with schedule and accumulation."""
+"""A study in which all is random that can be: order, augmentation, workers, dropout; with schedule,
+accumulation and a moving average of the weights.
+"""
 
 import random
 import sys
@@ -40,6 +42,7 @@ def train(
     from torch.utils.data import Dataset
 
     from labkit.data.loading import Loader
+    from labkit.training.execution import Execution
     from labkit.training.seeding import seed_everything
     from labkit.training.task import Result
     from labkit.training.tasks import Classification
@@ -73,6 +76,8 @@ def train(
         classes=3,
         optimizer=partial(AdamW, lr=0.01),
         scheduler=schedule,
+        gradient_clip=1.0,
+        average_decay=0.9,
     )
     fit(
         task,
@@ -82,10 +87,8 @@ def train(
         duration=duration,
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
-        accumulate=2,
-        devices=devices,
+        execution=Execution(accumulate=2, devices=devices),
         accelerator="cpu",
-        gradient_clip_val=1.0,
     )
 
 

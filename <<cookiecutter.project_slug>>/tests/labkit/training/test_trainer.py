@@ -22,6 +22,7 @@ from labkit.tracking.run import Run
 from labkit.tracking.state import State
 from labkit.training import checkpoint
 from labkit.training.duration import Duration, Interval
+from labkit.training.execution import Execution
 from labkit.training.seeding import seed_everything
 from labkit.training.task import Result
 from labkit.training.tasks import Classification
@@ -153,7 +154,7 @@ def test_a_training_that_is_shorter_than_its_interval_of_validations_is_judged_o
 
 
 def test_a_step_can_be_made_of_several_batches(run: Run) -> None:
-    train(run, "2 epochs", accumulate=2)
+    train(run, "2 epochs", execution=Execution(accumulate=2))
     assert read_steps(run)["train/loss_step"] == list(range(1, 7))
     assert read_steps(run)["validation/loss"] == [3, 6]
     first, second, third = run.history["train/loss_step"][1][:3]

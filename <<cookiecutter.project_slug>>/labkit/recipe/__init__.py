@@ -1,0 +1,1 @@
+"""From simple to complex: steps, each an experiment followed by its checks."""

@@ -1,0 +1,90 @@
+"""What a step leaves: numbers to judge by, and other plain data to look at."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, SupportsFloat, cast
+
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+"""What JSON can hold."""
+
+LARGEST_ARRAY: Final = 10_000
+"""Elements; what is larger is an artifact, and no result."""
+NAMES: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""Numbers that JSON has not."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step leaves."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Numbers by name; also those that are not finite."""
+    data: Mapping[str, Plain] = field(default_factory=dict)
+    """All else that is plain, by name."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """Why a value could not be kept, by its name."""
+
+
+def collect(values: Mapping[str, object]) -> Result:
+    """Sort what a step returns; a value that cannot be kept costs no other one.
+
+    :param values: By name: numbers, also as tensors or arrays of one element, and what lists and mappings hold.
+    :return: Scores, data, and what could not be kept.
+    """
+    scores: dict[str, float] = {}
+    data: dict[str, Plain] = {}
+    faults: dict[str, str] = {}
+    for name, value in values.items():
+        try:
+            plain = to_plain(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            faults[name] = str(error)
+            continue
+        if isinstance(plain, int | float) and not isinstance(plain, bool):
+            scores[name] = float(plain)
+        elif isinstance(plain, bool) or plain is not None:
+            data[name] = plain
+    return Result(scores, data, faults)
+
+
+def to_plain(value: object) -> Plain:
+    """Turn a value into plain data.
+
+    :param value: A plain value, a tensor or an array, or lists and mappings of such.
+    :return: What JSON can hold, but for numbers that are not finite.
+    :raises TypeError: If it is of a type that has no such form.
+    :raises ValueError: If it is too large.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(element) for name, element in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [to_plain(element) for element in value]
+    if hasattr(value, "tolist"):  # an array of NumPy, or a tensor
+        array = cast("Any", value)
+        size = array.numel() if hasattr(array, "numel") else array.size
+        if size > LARGEST_ARRAY:
+            raise ValueError(f"an array of {size:,} elements is too large to be stored: keep it as a file")
+        plain = array.tolist()
+        return plain[0] if isinstance(plain, list) and size == 1 and not isinstance(plain[0], list) else plain
+    if isinstance(value, SupportsFloat):
+        return float(value)
+    raise TypeError(f"a value of type {type(value).__name__} cannot be stored")
+
+
+def encode_numbers(value: Plain) -> Plain:
+    """Write numbers that JSON has not as texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [encode_numbers(element) for element in value]
+    if isinstance(value, dict):
+        return {name: encode_numbers(element) for name, element in value.items()}
+    return value
+
+
+def decode_number(value: Plain) -> float:
+    """Read a number that may have been written as a text."""
+    return NAMES[value] if isinstance(value, str) else float(cast("float", value))

@@ -1,0 +1,321 @@
+"""The code that a function stands on: every function, class and constant of the study that it reaches.
+
+Code is read, never executed: its syntax tree, so that comments, docstrings and formatting do not count. A name that is
+bound twice is taken for both; better one definition too many than one too few.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final, NamedTuple
+
+BENCH: Final = "labkit"
+"""Known by its version, rather than read."""
+REST: Final = ""
+"""Stands for what a module does besides defining: it concerns everything in it."""
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+class Place(NamedTuple):
+    """Where something is defined."""
+
+    module: str
+    name: str
+
+
+@dataclass
+class Closure:
+    """What a function stands on."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of definitions, by what they are: ``function my_research.model.cnn``."""
+    packages: set[str] = field(default_factory=set)
+    """The packages of others that are imported, by the names of their imports."""
+
+
+@dataclass
+class _Module:
+    """The definitions of a module."""
+
+    nodes: dict[str, list[ast.AST]] = field(default_factory=dict)
+    """Statements by the names that they define."""
+    imports: dict[str, list[Place]] = field(default_factory=dict)
+    """What imported names stand for; a whole module has no name."""
+    is_package: bool = False
+
+
+def find_closure(roots: Iterable[Callable[..., Any]]) -> Closure:
+    """Find the code that functions stand on.
+
+    :param roots: Functions and classes; those of libraries count by their package.
+    :return: The closure.
+    """
+    closure = Closure()
+    waiting: list[Place] = []
+    for root in roots:
+        name = _module_name(root)
+        package = name.partition(".")[0]
+        if _is_of_study(package):
+            waiting.extend(_place_root(root, name, closure))
+        elif package != "builtins":
+            _add_package(package, closure)
+    seen: set[Place] = set()
+    while waiting:
+        place = waiting.pop()
+        if place not in seen:
+            seen.add(place)
+            waiting.extend(_follow(place, closure))
+    return closure
+
+
+def _follow(place: Place, closure: Closure) -> Iterator[Place]:
+    """Add the digest of a definition, and yield what it refers to."""
+    if not _is_of_study(place.module.partition(".")[0]):
+        _add_package(place.module.partition(".")[0], closure)
+        return
+    module = _read_module(place.module)
+    if module is None:
+        # `from package import module` and `package.function` look alike: the last part is then the name.
+        parent, _, last = place.module.rpartition(".")
+        if parent and not place.name:
+            yield Place(parent, last)
+        return
+    if not place.name:
+        # A module as such: whatever is taken from it, by any name.
+        names = set(module.nodes) | {REST}
+        yield from (Place(place.module, name) for name in names if name)
+    if place.name and place.name not in module.nodes:
+        yield from module.imports.get(place.name, [])
+        if place.name not in module.imports and _read_module(f"{place.module}.{place.name}"):
+            yield Place(f"{place.module}.{place.name}", "")
+        return
+    nodes = module.nodes.get(place.name, [])
+    if nodes:
+        closure.digests[_label(place, nodes[0])] = _digest(nodes)
+    for node in nodes:
+        yield from _references(node, place.module, module)
+    if place.name != REST and REST in module.nodes:
+        closure.digests.setdefault(f"module {place.module}", _digest(module.nodes[REST]))
+        for node in module.nodes[REST]:
+            yield from _references(node, place.module, module)
+
+
+def _references(node: ast.AST, name: str, module: _Module) -> Iterator[Place]:
+    """Yield what a statement refers to: names of its module, and what it imports itself."""
+    local: dict[str, list[Place]] = {}
+    for child in ast.walk(node):
+        for bound, target in _bindings(child, name, is_package=module.is_package):
+            local.setdefault(bound, []).append(target)
+            if bound == "*":
+                yield target
+    for child in ast.walk(node):
+        match child:
+            case ast.Name(id=word):
+                for target in [*local.get(word, []), *module.imports.get(word, [])]:
+                    if target.name or not _is_attribute_base(node, child):
+                        yield target
+                if word in module.nodes:
+                    yield Place(name, word)
+            case ast.Attribute():
+                yield from _resolve_attribute(child, local, module)
+            case _:
+                pass
+    for targets in local.values():
+        yield from (target for target in targets if not _is_of_study(target.module.partition(".")[0]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _bases_of_attributes(node: ast.AST) -> frozenset[int]:
+    return frozenset(id(child.value) for child in ast.walk(node) if isinstance(child, ast.Attribute))
+
+
+def _is_attribute_base(node: ast.AST, child: ast.Name) -> bool:
+    return id(child) in _bases_of_attributes(node)
+
+
+def _resolve_attribute(node: ast.Attribute, local: dict[str, list[Place]], module: _Module) -> Iterator[Place]:
+    """Yield what ``module.name`` and ``package.module.name`` stand for."""
+    words = [node.attr]
+    base = node.value
+    while isinstance(base, ast.Attribute):
+        words.insert(0, base.attr)
+        base = base.value
+    if not isinstance(base, ast.Name):
+        return
+    for target in [*local.get(base.id, []), *module.imports.get(base.id, [])]:
+        if target.name:
+            continue
+        *path, last = words
+        yield Place(".".join([target.module, *path]), last)
+
+
+def _bindings(node: ast.AST, name: str, *, is_package: bool) -> Iterator[tuple[str, Place]]:
+    """Yield the names that an import binds, and what each stands for."""
+    match node:
+        case ast.Import(names=names):
+            for alias in names:
+                if alias.asname:
+                    yield alias.asname, Place(alias.name, "")
+                else:
+                    yield alias.name.partition(".")[0], Place(alias.name.partition(".")[0], "")
+        case ast.ImportFrom(module=origin, names=names, level=level):
+            parents = name.split(".") if is_package else name.split(".")[:-1]
+            base = parents[: len(parents) - level + 1] if level else []
+            full = ".".join([*base, *([origin] if origin else [])])
+            for alias in names:
+                if alias.name == "*":
+                    yield "*", Place(full, "")
+                else:
+                    yield alias.asname or alias.name, Place(full, alias.name)
+        case _:
+            pass
+
+
+def _read_module(name: str) -> _Module | None:
+    path = _find_source(name)
+    return _parse(name, path, path.stat().st_mtime_ns) if path else None
+
+
+@functools.cache
+def _parse(name: str, path: Path, _: int) -> _Module:
+    """Read a module, once for each time that it was edited."""
+    module = _Module(is_package=path.name == "__init__.py")
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        for names, node in _define(statement):
+            for bound in names:
+                module.nodes.setdefault(bound, []).append(node)
+        for bound, target in _bindings(statement, name, is_package=module.is_package):
+            module.imports.setdefault(bound, []).append(target)
+    return module
+
+
+def _define(statement: ast.stmt) -> Iterator[tuple[list[str], ast.AST]]:
+    """Yield the names that a statement of a module defines, and the statement."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield [name], statement
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+            yield _targets(statement), statement
+        case ast.Import() | ast.ImportFrom():
+            pass
+        case ast.Expr(value=ast.Constant()):
+            pass
+        case ast.If(test=test) if _is_never_true(test):
+            pass
+        case _:
+            yield [*_targets(statement), REST], statement
+
+
+def _is_never_true(test: ast.expr) -> bool:
+    """Tell whether a condition holds for type checkers or for programs only."""
+    return "TYPE_CHECKING" in ast.dump(test) or "__main__" in ast.dump(test)
+
+
+def _targets(statement: ast.AST) -> list[str]:
+    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+
+def _label(place: Place, node: ast.AST) -> str:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            kind = "function"
+        case ast.ClassDef():
+            kind = "class"
+        case _:
+            kind = "constant"
+    return f"{kind} {place.module}.{place.name}"
+
+
+def _digest(nodes: Iterable[ast.AST]) -> str:
+    text = "\n".join(ast.dump(_without_docstrings(node)) for node in nodes)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_docstrings(node: ast.AST) -> ast.AST:
+    for child in ast.walk(node):
+        if isinstance(child, Definition):
+            match child.body:
+                case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                    child.body = rest or [ast.Pass()]
+                case _:
+                    pass
+    return node
+
+
+def _place_root(root: Callable[..., Any], name: str, closure: Closure) -> Iterator[Place]:
+    """Yield the definition that a function is, or is made by; of what has none, add the digest of its code."""
+    word = root.__qualname__.partition(".")[0] if hasattr(root, "__qualname__") else type(root).__qualname__
+    module = _read_module(name)
+    if module and word in module.nodes:
+        yield Place(name, word)
+        return
+    code = getattr(inspect.unwrap(root), "__code__", None)
+    if isinstance(code, CodeType):
+        label = f"function {name}.{getattr(root, '__qualname__', word)}"
+        closure.digests[label] = hashlib.sha256(_describe_code(code).encode()).hexdigest()[:16]
+        for used in code.co_names:
+            if module and (used in module.nodes or used in module.imports):
+                yield Place(name, used)
+
+
+def _describe_code(code: CodeType) -> str:
+    constants = [
+        _describe_code(constant) if isinstance(constant, CodeType) else repr(constant)
+        for constant in code.co_consts
+        if constant != code.co_consts[0] or not isinstance(constant, str)
+    ]
+    return repr((code.co_code, code.co_names, code.co_varnames, constants))
+
+
+def _module_name(root: Callable[..., Any]) -> str:
+    name = getattr(root, "__module__", None) or type(root).__module__
+    if name == "__main__" and (specification := getattr(sys.modules["__main__"], "__spec__", None)):
+        return specification.name
+    return name
+
+
+@functools.cache
+def _is_of_study(package: str) -> bool:
+    """Tell whether a package is the user's own: neither the bench, nor installed, nor part of Python."""
+    if package in {BENCH, ""} or (package in sys.stdlib_module_names and package != "__main__"):
+        return False
+    if package == "__main__":
+        return True
+    path = _find_source(package)
+    return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+@functools.cache
+def _find_source(name: str) -> Path | None:
+    """Find the file of a module without executing it."""
+    if name == "__main__":
+        path = getattr(sys.modules["__main__"], "__file__", None)
+        return Path(path) if path and Path(path).suffix == ".py" else None
+    package, *rest = name.split(".")
+    try:
+        specification = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    if specification is None:
+        return None
+    if not rest:
+        return Path(specification.origin) if specification.origin and specification.origin.endswith(".py") else None
+    for folder in specification.submodule_search_locations or []:
+        base = Path(folder).joinpath(*rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _add_package(package: str, closure: Closure) -> None:
+    if package and package != BENCH and package not in sys.stdlib_module_names:
+        closure.packages.add(package)

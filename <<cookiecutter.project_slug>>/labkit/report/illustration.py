@@ -1,0 +1,87 @@
+"""Pictures of a classification, kept with its run while it trains and when it has been trained."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from labkit.report.figures import (
+    embed,
+    plot_confusion,
+    plot_confusion_rates,
+    plot_distributions,
+    plot_embedding,
+    plot_most_wrong,
+    plot_scores,
+)
+from labkit.report.projector import write_projection
+from labkit.report.results import plot_results
+from labkit.tracking.run import Run
+
+if TYPE_CHECKING:
+    from labkit.data.loading import Loader
+    from labkit.training.task import Task
+
+
+class ConfusionPicture(Callback):
+    """Keeps the confusion matrix of every validation: counts, and rates."""
+
+    def __init__(self, run: Run) -> None:
+        """Keep them with a run.
+
+        :param run: The run that the training is part of.
+        """
+        self.run = run
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep that of the validation that has just ended."""
+        results: dict[str, dict[str, Tensor]] = getattr(pl_module, "results", {})
+        confusion = results.get("validation", {}).get("confusion")
+        if confusion is None or not self.run.is_led_here:
+            return
+        counts, step = confusion.cpu().numpy(), trainer.global_step
+        self.run.log_figure(f"confusion-counts-validation-{step:06d}", plot_confusion(counts))
+        self.run.log_figure(f"confusion-rates-validation-{step:06d}", plot_confusion_rates(counts))
+
+
+def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
+    """Keep pictures of what a trained model does: its representations and weights, and of a classifier its mistakes.
+
+    :param task: The task with its weights; its model maps images ``(batch, channels, height, width)`` to
+        representations ``(batch, features)``, and of a classification the head maps these to logits.
+    :param run: The run that keeps them.
+    :param loader: The batches to look at, such as the validation set, images and class numbers.
+    """
+    if not run.is_led_here:
+        return
+    device = next(task.parameters()).device
+    task.eval()
+    model, head = task.parts
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    with torch.inference_mode():
+        for images, classes in loader:
+            representations = model(images.to(device))
+            parts.append((images, representations.cpu(), head(representations).cpu(), classes))
+    images, representations, logits, classes = (torch.cat(part) for part in zip(*parts, strict=True))
+    targets = classes.numpy()
+    for name, figure in plot_results(task.results["validation"]).items():
+        run.log_figure(f"{name}-validation", figure)
+    counts = task.results["validation"].get("confusion")
+    if counts is not None:
+        run.log_figure("scores-validation", plot_scores(counts.cpu().numpy()))
+        run.log_figure("most-wrong-validation", plot_most_wrong(images.numpy(), logits.softmax(dim=1).numpy(), targets))
+    places = embed(representations.numpy(), method="pca")
+    run.log_figure("embedding-validation", plot_embedding(places, targets))
+    weights = {name: value.detach().cpu().numpy() for name, value in task.model.named_parameters() if value.dim() > 1}
+    run.log_figure("weights", plot_distributions(weights, "weights"))
+    gradients = {
+        name: value.grad.cpu().numpy()
+        for name, value in task.model.named_parameters()
+        if value.grad is not None and value.dim() > 1
+    }
+    if gradients:
+        run.log_figure("gradients", plot_distributions(gradients, "gradients of the last step"))
+    folder = run.folder / "projector"
+    write_projection(folder, representations.numpy(), [str(number) for number in targets.tolist()])
+    run.log_artifact(folder)

@@ -1,0 +1,1 @@
+"""Pages as plain data: what the dashboard shows alive and a report keeps."""

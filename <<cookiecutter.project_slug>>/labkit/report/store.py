@@ -1,0 +1,218 @@
+"""What the tracking store knows of runs: read only, as plain data."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from labkit.command import UsageError
+from labkit.environment import Environment
+from labkit.tracking.contact import asks_the_store
+from labkit.tracking.run import ENTRY_POINT_TAG, FOOTPRINT_TAG, connect
+from labkit.tracking.state import STATE_TAG, State
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PAGE: Final = 500
+"""How many runs are asked for at once."""
+NEWEST: Final = 50
+"""How many are asked for again to see what has changed."""
+SESSION_TAG: Final = "labkit.session"
+SOURCE_TAG: Final = "labkit.source"
+SEED: Final = "seed"
+STATES_BY_STATUS: Final = {state.mlflow_status: state for state in State} | {"SCHEDULED": State.CREATED}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRun:
+    """A run as the tracking store has it."""
+
+    identifier: str
+    name: str
+    experiment: str
+    state: str
+    """Where it stands; of a run that Labkit did not make, as near as MLflow's status tells."""
+    started: int
+    """Milliseconds since 1970."""
+    ended: int | None
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    """The last value of each metric."""
+    tags: Mapping[str, str]
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it may still change."""
+        return self.state not in {State.FINISHED, State.FAILED, State.KILLED}
+
+    @property
+    def seed(self) -> str | None:
+        """What its random numbers derive from."""
+        return self.parameters.get(SEED)
+
+    @property
+    def session(self) -> str | None:
+        """The session that it is a trial of."""
+        return self.tags.get(SESSION_TAG)
+
+    @property
+    def entry_point(self) -> str:
+        """What it executed."""
+        return self.tags.get(ENTRY_POINT_TAG, "")
+
+    @property
+    def code(self) -> str | None:
+        """The hash of its code."""
+        return self.tags.get(SOURCE_TAG)
+
+    @property
+    def data(self) -> str | None:
+        """The root hash of its data."""
+        return self.tags.get(FOOTPRINT_TAG)
+
+
+@asks_the_store
+def read_runs(
+    environment: Environment, *, experiment_name: str | None = None, session: str | None = None
+) -> list[StoredRun]:
+    """Read the runs of a store.
+
+    :param environment: Says which store.
+    :param experiment_name: Only those of this experiment.
+    :param session: Only the trials of this session.
+    :return: The runs, the newest first.
+    :raises UsageError: If there is no such experiment.
+    :raises UnavailableError: If the store does not answer.
+    """
+    experiments = {found.experiment_id: found.name for found in connect(environment).search_experiments()}
+    if experiment_name is not None:
+        known = ", ".join(f"'{name}'" for name in sorted(experiments.values()))
+        experiments = {identifier: name for identifier, name in experiments.items() if name == experiment_name}
+        if not experiments:
+            raise UsageError(f"there is no experiment '{experiment_name}' in the tracking store, but {known}.")
+    if session is not None and ("'" in session or "\\" in session):
+        raise UsageError(f"there is no session {session!r}: the name of one has neither quotes nor backslashes.")
+    selection = f"tags.`{SESSION_TAG}` = '{session}'" if session is not None else ""
+    runs: list[StoredRun] = []
+    token: str | None = None
+    while True:
+        page = connect(environment).search_runs(list(experiments), selection, max_results=PAGE, page_token=token)
+        runs += [make_record(entry, experiments) for entry in page]
+        token = page.token
+        if not token:
+            return runs
+
+
+@asks_the_store
+def read_page(environment: Environment, token: str | None) -> tuple[list[StoredRun], str | None]:
+    """Read many of the runs of a store, the newest first.
+
+    :param environment: Says which store.
+    :param token: Where to go on; None for the beginning.
+    :return: The runs, and where to go on, or None where these are the last.
+    """
+    store = connect(environment)
+    experiments = {found.experiment_id: found.name for found in store.search_experiments()}
+    page = store.search_runs(list(experiments), max_results=PAGE, page_token=token)
+    return [make_record(entry, experiments) for entry in page], page.token or None
+
+
+@asks_the_store
+def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> tuple[list[StoredRun], set[str]]:
+    """Read the runs that are new or that may have changed since they were read: the newest, and those in progress.
+
+    :param environment: Says which store.
+    :param known: What was read before.
+    :return: The runs as they are now, and the ids of those that have been deleted.
+    """
+    store = connect(environment)
+    experiments = {found.experiment_id: found.name for found in store.search_experiments()}
+    newest = store.search_runs(list(experiments), max_results=NEWEST)
+    read = {entry.info.run_id: make_record(entry, experiments) for entry in newest}
+    # As many as were asked for: what is older than the oldest of them has not been looked at.
+    oldest = min((run.started for run in read.values()), default=0) if len(read) == NEWEST else -1
+    others = [run for run in known if run.identifier not in read]
+    gone = {run.identifier for run in others if run.started > oldest}
+    for run in [run for run in others if run.is_active and run.identifier not in gone][:NEWEST]:
+        entry = store.get_run(run.identifier)
+        if entry.info.lifecycle_stage == "active" and entry.info.experiment_id in experiments:
+            read[run.identifier] = make_record(entry, experiments)
+        else:
+            gone.add(run.identifier)
+    return list(read.values()), gone
+
+
+@asks_the_store
+def read_curve(environment: Environment, run_id: str, metric: str) -> tuple[list[int], list[float]]:
+    """Read the course of a metric.
+
+    :param environment: Says which store.
+    :param run_id: The run.
+    :param metric: The metric's name.
+    :return: Steps, rising, and the last value at each.
+    """
+    history = connect(environment).get_metric_history(run_id, metric)
+    values = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
+    steps = sorted(values)
+    return steps, [values[step] for step in steps]
+
+
+@asks_the_store
+def list_files(environment: Environment, run_id: str, folder: str) -> list[str]:
+    """List the files in a folder of a run, those that only this machine has so far and those of the artifact store.
+
+    :param environment: Says which store, and where runs are kept here.
+    :param run_id: The run.
+    :param folder: The folder; an empty text for the run's own.
+    :return: Paths relative to the run's folder, sorted.
+    """
+    here = environment.runs_path / run_id
+    local = {str(path.relative_to(here)) for path in (here / folder).glob("*") if path.is_file()}
+    stored = connect(environment).list_artifacts(run_id, folder or None)
+    return sorted(local | {file.path for file in stored if not file.is_dir})
+
+
+@asks_the_store
+def read_file(environment: Environment, run_id: str, path: str) -> bytes | None:
+    """Read a file of a run: here, where it is newest, else from the artifact store.
+
+    :param environment: Says which store, and where runs are kept here.
+    :param run_id: The run.
+    :param path: The file's path relative to the run's folder.
+    :return: Its content, or None where there is none.
+    """
+    name = PurePosixPath(path)
+    if name.is_absolute() or ".." in name.parts or run_id in {"", ".", ".."} or "/" in run_id:
+        return None
+    local = environment.runs_path / run_id / name
+    if local.is_file():
+        return local.read_bytes()
+    store = connect(environment)
+    parent = None if str(name.parent) == "." else str(name.parent)
+    if path not in {file.path for file in store.list_artifacts(run_id, parent)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(store.download_artifacts(run_id, path, folder)).read_bytes()
+
+
+def make_record(entry: "Run", experiments: Mapping[str, str]) -> StoredRun:
+    """Make plain data of what MLflow returns.
+
+    :param entry: The run.
+    :param experiments: The experiments' names by id.
+    :return: The run as a record.
+    """
+    info, data = entry.info, entry.data
+    return StoredRun(
+        identifier=info.run_id,
+        name=info.run_name or info.run_id,
+        experiment=experiments[info.experiment_id],
+        state=data.tags.get(STATE_TAG) or STATES_BY_STATUS.get(info.status, info.status.lower()),
+        started=info.start_time,
+        ended=info.end_time,
+        parameters=data.params,
+        metrics=data.metrics,
+        tags=data.tags,
+    )

@@ -1,0 +1,56 @@
+"""Images of which each pixel belongs to a class."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
+
+from labkit.training.task import Result, Task
+
+
+class Segmentation(Task):
+    """Each pixel belongs to one of several classes."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        head: nn.Module | None = None,
+        *,
+        classes: int,
+        ignored: int = -100,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Put the parts together.
+
+        :param model: Maps images ``(batch, channels, height, width)`` to representations of their pixels.
+        :param head: Maps these to logits ``(batch, classes, height, width)``; without one, the model does.
+        :param classes: How many classes there are.
+        :param ignored: The number that stands in a target for pixels that do not count.
+        :param loss: A function of logits and class numbers; by default the cross entropy.
+        :param metrics: By default intersection over union, mean of the classes, and the pixels' accuracy and confusion
+            matrix.
+        :param arguments: Further ones of :class:`~labkit.training.task.Task`.
+        """
+        default = {
+            "iou": MulticlassJaccardIndex(classes, ignore_index=ignored),
+            "accuracy": MulticlassAccuracy(classes, average="micro", ignore_index=ignored),
+            "confusion": MulticlassConfusionMatrix(classes, ignore_index=ignored),
+        }
+        super().__init__(model, head, metrics=default if metrics is None else metrics, **arguments)
+        self.loss = loss or partial(functional.cross_entropy, ignore_index=ignored)
+
+    def compute(self, batch: Any) -> Result:
+        """Compute the loss.
+
+        :param batch: Images and class numbers ``(batch, height, width)``.
+        :return: Loss, predicted class numbers and true ones.
+        """
+        images, target = batch
+        logits = self(images)
+        return Result(self.loss(logits, target), logits.argmax(dim=1), target)

@@ -1,0 +1,377 @@
+"""Launching on a real Slurm through a real sshd: what can happen to a cluster and a line happens."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from combination import COMBINATIONS
+from project import ENVIRONMENT, TEMPLATE, Project, environment, render, run
+
+SLURM = TEMPLATE / "tests" / "services" / "slurm.sh"
+SSHD = TEMPLATE / "tests" / "services" / "sshd.sh"
+RATES = [0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001]
+HOSTILE = "$(touch executed) `touch executed` ; touch executed\n'quotes\" -d ü, a=b"
+CANARIES = {"AWS_SECRET_ACCESS_KEY": "canary-of-a-key", "AWS_SESSION_TOKEN": "canary-'of-a-token"}
+SECONDS_TO_WAIT = 400
+
+# Each step takes a while, so that there is time to interrupt it; and what reached the job is shown by its hash.
+DAWDLE = """
+import hashlib
+import os
+import time
+
+from lightning.pytorch import Callback
+
+
+class Dawdle(Callback):
+    def __init__(self, run):
+        names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        text = "".join(hashlib.sha256(os.environ.get(name, "").encode()).hexdigest() + "\\n" for name in names)
+        (run.folder / "received").write_text(text)
+
+    def on_train_batch_end(self, *arguments):
+        time.sleep(float(os.environ.get("SECONDS_PER_STEP", "0")))
+"""
+WEIGHTS = """
+import hashlib, sys, torch
+for path in sys.argv[1:]:
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    print(hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest())
+"""
+LOCALLY = """
+import sys
+from my_research.train import train
+for rate in sys.argv[2:]:
+    words = ["--architecture", "mlp", "--duration", "3 epochs", "--seed", "7", "--may-be-missing", sys.argv[1]]
+    if code := train.main([*words, "--learning-rate", rate]):
+        sys.exit(code)
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster with a login node, and a user's project."""
+
+    folder: Path
+    project: Project
+    variables: dict[str, str]
+
+    def __call__(self, *words: str, check: bool = True) -> str:
+        """Run a command in the project, or one of Slurm's own, and return what it prints."""
+        program = ENVIRONMENT / "bin" / words[0]
+        done = run(
+            program if program.exists() else words[0],
+            *words[1:],
+            folder=self.project.folder,
+            variables=self.variables,
+            check=check,
+        )
+        return done.stdout + ("" if check else done.stderr)
+
+    def slurm(self, *words: str) -> None:
+        run(SLURM, words[0], self.folder / "slurm", *words[1:], folder=self.folder)
+
+    def sshd(self, word: str) -> None:
+        run(SSHD, word, self.folder / "sshd", folder=self.folder)
+
+    @property
+    def runs(self) -> Path:
+        return self.project.folder / "runs"
+
+    def jobs(self) -> dict[str, str]:
+        """Return Slurm's state of every job in its queue, by its id."""
+        lines = self("squeue", "--array", "--noheader", "--format=%i %T").splitlines()
+        return dict(line.split() for line in lines)
+
+    def query(self, question: str, *values: str) -> list[tuple[str | int, ...]]:
+        with contextlib.closing(sqlite3.connect(self.project.folder / "mlflow.db", timeout=60)) as database:
+            return database.execute(question, values).fetchall()
+
+    def trials(self) -> dict[int, str]:
+        """Return the run of every trial that has begun."""
+        rows = self.query("select run_uuid, value from tags where key = 'labkit.trial'")
+        return {int(str(trial).rpartition("/")[2]): str(run_id) for run_id, trial in rows}
+
+    def status(self, run_id: str) -> str:
+        """Return how a run stands, in MLflow's words."""
+        ((status,),) = self.query("select status from runs where run_uuid = ?", run_id)
+        return str(status)
+
+    def recorded_steps(self, trial: int) -> int:
+        """Return how many steps a trial has recorded."""
+        run_id = self.trials().get(trial)
+        path = self.runs / (run_id or "none") / "spool.jsonl"
+        return path.read_text().count("train/loss_step") if path.exists() else 0
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    """Wait for something that is certain to happen."""
+    deadline = time.monotonic() + SECONDS_TO_WAIT
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
+    if not all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("slurmctld", "munged", "sshd")):
+        reason = "no Slurm: apt-get install slurmctld slurmd slurm-client munge openssh-server openssh-client"
+        if os.environ.get("LABKIT_REQUIRE_SERVICES"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("s")
+    os.environ.pop("SLURM_CONF", None)
+    run(SLURM, "start", folder / "slurm", "2", folder=folder, variables={"MAX_ARRAY_SIZE": "5"})
+    configuration = f"SLURM_CONF={folder}/slurm/slurm.conf"
+    run(SSHD, "start", folder / "sshd", configuration, folder=folder)
+    project = render(folder / "p", COMBINATIONS["default"])
+    (project.folder / "my_research" / "dawdle.py").write_text(DAWDLE)
+    train = project.read("my_research/train.py")
+    hooked = train.replace(
+        "        checkpoint_every=checkpoint_every,\n",
+        "        checkpoint_every=checkpoint_every,\n        callbacks=[Dawdle(run)],\n",
+    )
+    hooked = hooked.replace(
+        "    from .data import find_parts", "    from .dawdle import Dawdle\n    from .data import find_parts"
+    )
+    assert hooked.count("Dawdle") == 2
+    (project.folder / "my_research" / "train.py").write_text(hooked)
+    write_profile(project)
+    try:
+        yield Cluster(
+            folder,
+            project,
+            {
+                "PATH": f"{folder}/sshd/bin:{os.environ['PATH']}",
+                "SLURM_CONF": f"{folder}/slurm/slurm.conf",
+                "OMP_NUM_THREADS": "1",
+                **CANARIES,
+            },
+        )
+    finally:
+        run(SSHD, "stop", folder / "sshd", folder=folder)
+        run(SLURM, "stop", folder / "slurm", folder=folder)
+
+
+def write_profile(project: Project) -> None:
+    variables = {
+        "OMP_NUM_THREADS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "SECONDS_PER_STEP": "0.3",
+        "MASTER_ADDR": "127.0.0.1",
+    }
+    profile = {
+        "scheduler": "slurm",
+        "host": "login",
+        "paths": {"environment": str(ENVIRONMENT), "runs": str(project.folder / "runs")},
+        "variables": variables,
+    }
+    (project.folder / "deploy" / "clusters.yaml").write_text(json.dumps({"test": profile}))
+
+
+def write_session(project: Project, **arguments: object) -> None:
+    common = {"architecture": "mlp", "duration": "3 epochs", "seed": 7, "may-be-missing": [HOSTILE]}
+    session = {"entry-point": "train", "arguments": {**common, **arguments}}
+    (project.folder / "session.yaml").write_text(json.dumps(session))
+
+
+@contextlib.contextmanager
+def watching_command_lines() -> Generator[set[str]]:
+    """Collect the command lines of all processes."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> None:
+    write_session(cluster.project, **{"learning-rate_": RATES})
+    with watching_command_lines() as command_lines:
+        launched = cluster("slurm-launch", "--session", "session.yaml")
+        session = launched.split()[1]
+        assert "trials 0-4" in launched
+        assert "trials 5-7" in launched
+
+        # The same again submits nothing.
+        assert "Nothing is left to submit" in cluster("slurm-launch", "--run-id", session)
+        assert len(cluster.jobs()) == 8
+        (credentials, _) = (cluster.runs / "jobs" / session).glob("*/credentials")
+        assert credentials.stat().st_mode & 0o777 == 0o600
+        shown = cluster("scontrol", "show", "job")
+
+        # Two are asked to go back into the queue in the middle of their training, by what Slurm itself sends.
+        first, *_ = (job.partition("_")[0] for job in cluster.jobs())
+        wait_until(lambda: min(cluster.recorded_steps(trial) for trial in (0, 1)) > 5)
+        spool = "".join(
+            path.read_text(errors="replace")
+            for folder in ("state", "spool")
+            for path in (cluster.folder / "slurm" / folder).rglob("*")
+            if path.is_file()
+        )
+        cluster("scancel", "--batch", "--signal=USR1", f"{first}_0", f"{first}_1")
+        cluster.slurm("kill-controller")
+        refused = cluster("slurm-status", check=False)
+        assert "Unable to contact slurm controller" in refused
+        assert refused.count("\n") == 1
+        cluster.slurm("start-controller")
+
+        # A node dies; what ran on it begins again from its checkpoints.
+        dead = cluster("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()[0]
+        cluster.slurm("kill-node", dead)
+        cluster.slurm("start-node", dead)
+
+        # One is stopped and one is cancelled; both go on when they are launched again.
+        cluster("slurm-stop", f"{session}/7")
+        cluster("slurm-cancel", f"{session}/6")
+        status = cluster("slurm-status", session)
+        assert status.startswith("8: ")
+        assert f"{session}/0" in status
+        assert "learning-rate=0.001" in status
+        wait_until(lambda: not cluster.jobs())
+        assert "trials 6-7" in cluster("slurm-launch", "--run-id", session)
+        wait_until(lambda: not cluster.jobs())
+        log = cluster("slurm-log", f"{session}/0", "--follow")
+
+    assert "8: 8 finished" in cluster("slurm-status", session)
+    assert "restart 0" in log
+    assert "restart 1" in log
+    runs = cluster.trials()
+    assert sorted(runs) == list(range(8))
+    assert len(cluster.query("select * from tags where key = 'labkit.trial'")) == 8
+    assert cluster.query("select count(*) from runs where status = 'FINISHED'") == [(8,)]
+    assert cluster.query("select count(*) from metrics group by run_uuid, key, step having count(*) > 1") == []
+
+    # What a user typed is what arrived, and nothing else was executed.
+    envelope = json.loads((cluster.runs / runs[3] / "envelope.json").read_text())
+    assert envelope["arguments"]["may_be_missing"] == [HOSTILE]
+    assert list(cluster.folder.rglob("executed")) == []
+
+    assert_that_canaries_reached_jobs_alone(cluster, runs[3], [shown, spool, log, *command_lines])
+    assert_that_weights_are_those_of_local_runs(cluster, runs)
+
+
+def assert_that_canaries_reached_jobs_alone(cluster: Cluster, run_id: str, places: list[str]) -> None:
+    received = (cluster.runs / run_id / "received").read_text()
+    assert received == "".join(f"{hashlib.sha256(value.encode()).hexdigest()}\n" for value in CANARIES.values())
+    assert list((cluster.runs / "jobs").rglob("credentials")) == []
+    files = [path.read_text() for path in (cluster.runs / "jobs").rglob("*") if path.is_file()]
+    assert any("local-launch" in place for place in places)
+    assert [place for place in (*places, *files) if "canary" in place] == []
+
+
+def assert_that_weights_are_those_of_local_runs(cluster: Cluster, runs: dict[int, str]) -> None:
+    variables = cluster.variables | {
+        "RUNS_PATH": str(cluster.folder / "local"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{cluster.folder}/local.db",
+    }
+    python = ENVIRONMENT / "bin" / "python"
+    run(python, "-c", LOCALLY, HOSTILE, *map(str, RATES), folder=cluster.project.folder, variables=variables)
+    local = {
+        json.loads(path.read_text())["arguments"]["learning_rate"]: path.parent
+        for path in (cluster.folder / "local").glob("*/envelope.json")
+    }
+    folders = [*(cluster.runs / runs[trial] for trial in range(8)), *(local[rate] for rate in RATES)]
+    weights = [folder / "checkpoints" / "last.ckpt" for folder in folders]
+    digests = run(python, "-c", WEIGHTS, *weights, folder=cluster.folder).stdout.split()
+    assert digests[:8] == digests[8:]
+    assert len(set(digests)) == 8
+
+
+def test_two_nodes_train_together_and_go_on_together(cluster: Cluster) -> None:
+    write_session(cluster.project)
+    words = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='3 epochs'", "--nodes", "2")
+    launched = cluster("slurm-launch", *words)
+    run_id, job = launched.split()[1], launched.split("job")[1].split()[0]
+    spool = cluster.runs / run_id / "spool.jsonl"
+    wait_until(lambda: spool.exists() and spool.read_text().count("train/loss_step") > 3)
+    cluster("scancel", "--batch", "--signal=USR1", job)
+    wait_until(lambda: not cluster.jobs())
+    assert cluster.status(run_id) == "FINISHED"
+    assert "restart 1" in cluster("slurm-log", run_id)
+
+
+def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> None:
+    words = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='1 step'")
+    refused = cluster("slurm-launch", *words, "--nodes", "3", check=False)
+    assert "login refuses: sbatch: error: Batch job submission failed" in refused
+    run_id = refused.split()[1]
+    assert f"0 of 1 jobs are submitted; the rest follow by: slurm-launch --run-id {run_id}" in refused
+    assert cluster.jobs() == {}
+    assert list((cluster.runs / "jobs" / run_id).iterdir()) == []
+    cluster("slurm-launch", "--run-id", run_id, "--nodes", "1")
+    wait_until(lambda: not cluster.jobs())
+    assert cluster.status(run_id) == "FINISHED"
+
+
+def test_the_tutorial_is_true(cluster: Cluster) -> None:
+    page = (TEMPLATE / "docs" / "slurm.md").read_text(encoding="utf-8")
+    places = {
+        "login.example.org": "login",
+        "/shared/my-research/.venv": str(ENVIRONMENT),
+        "/shared/my-research/runs": str(cluster.runs),
+    }
+    for place, own in places.items():
+        page = page.replace(place, own)
+    page = page.replace(
+        "  variables:\n", "  variables:\n    MLFLOW_DISABLE_TELEMETRY: 'true'\n    SECONDS_PER_STEP: '0.1'\n"
+    )
+    shown, identifier = "", ""
+    for kind, text in re.findall(r"```(yaml|sh)\n(.*?)```", page, re.DOTALL):
+        if kind == "yaml":
+            path = cluster.project.folder / text.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            continue
+        for line in text.splitlines():
+            shown = cluster(*shlex.split(re.sub(r"\bID\b", identifier, line)))
+            if found := re.search(r"^(?:run|session) +([0-9a-f]{32}) ", shown, re.MULTILINE):
+                identifier = found[1]
+    write_profile(cluster.project)
+    assert shown.startswith("3: 3 finished")
+
+
+def test_a_line_that_breaks_off_or_is_refused_is_one_sentence(cluster: Cluster) -> None:
+    cluster("slurm-status")
+    before = cluster.query("select count(*) from runs")
+    held = subprocess.Popen(
+        [ENVIRONMENT / "bin" / "python", "-c", "from labkit.launch.host import Host; Host('login').run('sleep 60')"],
+        env=environment() | cluster.variables,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: "sleep\x0060\x00" in "".join(path.read_text(errors="replace") for path in find_command_lines()))
+    cluster.sshd("drop")
+    assert "the connection to login broke off" in held.communicate()[1]
+    cluster.sshd("stop")
+    refused = cluster("slurm-launch", "--session", "session.yaml", check=False)
+    assert "Connection refused" in refused
+    assert refused.count("\n") == 1
+    assert cluster.query("select count(*) from runs") == before
+
+
+def find_command_lines() -> list[Path]:
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
