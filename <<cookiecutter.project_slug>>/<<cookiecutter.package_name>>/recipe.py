@@ -86,7 +86,7 @@ recipe = Recipe(
         source=replace(experiment, data=partial(load, in_pairs=True)),
         target=replace(experiment, data=partial(load, samples=50), batch_size=10),
         freeze=("model.0.*", "model.3.*"),
-        fresh=("model.8.*",),
+        fresh=("head.*",),
     ),
 )
 

@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+from labkit.atomic import write_atomically
 from labkit.command import Limits, UsageError, command
-from labkit.data.record import write_atomically
 from labkit.environment import Environment
 from labkit.recipe.record import RECIPE_FILE
 from labkit.report.configuration import group_runs

@@ -4,15 +4,12 @@ import contextlib
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from labkit.command import UnavailableError, UsageError
 from labkit.launch.cluster import KubernetesCluster
 from labkit.launch.kubernetes.job import LAUNCH, TRIALS
 from labkit.launch.numbers import read_spans
-
-if TYPE_CHECKING:
-    from kubernetes.client import V1Job, V1Pod
 
 MANAGED: Final = "app.kubernetes.io/managed-by=labkit"
 INDEX: Final = "batch.kubernetes.io/job-completion-index"
@@ -98,7 +95,7 @@ class Namespace:
                 for manifest in others:
                     self._create(manifest)
                     made.append(manifest["kind"])
-                created: V1Job = self._batch.create_namespaced_job(self.name, dict(job))
+                created: Any = self._batch.create_namespaced_job(self.name, dict(job))
             except BaseException:
                 for kind in made:
                     self._delete(kind, name)
@@ -115,8 +112,8 @@ class Namespace:
         """
         selector = MANAGED + (f",{LAUNCH}={launch}" if launch else "")
         with explained(self.name):
-            jobs: list[V1Job] = self._batch.list_namespaced_job(self.name, label_selector=selector).items
-        return [_read_job(job) for job in sorted(jobs, key=lambda job: str(job.metadata.creation_timestamp))]
+            jobs = self._list(self._batch.list_namespaced_job(self.name, label_selector=selector))
+        return [_read_job(job) for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"])]
 
     def find_pods(self, job: str) -> list[Pod]:
         """List the pods of a Job, the oldest first.
@@ -125,7 +122,7 @@ class Namespace:
         :return: The pods.
         """
         with explained(self.name):
-            pods: list[V1Pod] = self._core.list_namespaced_pod(self.name, label_selector=f"job-name={job}").items
+            pods = self._list(self._core.list_namespaced_pod(self.name, label_selector=f"job-name={job}"))
         return sorted((_read_pod(pod, job) for pod in pods), key=lambda pod: (pod.index, pod.started))
 
     def read_log(self, pod: str, *, follow: bool) -> Iterator[str]:
@@ -136,7 +133,7 @@ class Namespace:
         :return: Pieces of text.
         """
         with explained(self.name):
-            answer = self._core.read_namespaced_pod_log(pod, self.name, follow=follow, _preload_content=False)
+            answer: Any = self._core.read_namespaced_pod_log(pod, self.name, follow=follow, _preload_content=False)
             for piece in answer.stream(decode_content=True):
                 yield piece.decode(errors="replace")
 
@@ -147,6 +144,10 @@ class Namespace:
         """
         with explained(self.name):
             self._batch.delete_namespaced_job(job, self.name, propagation_policy="Foreground")
+
+    def _list(self, answer: Any) -> list[dict[str, Any]]:
+        """Write what the client has made of an answer as plain data again."""
+        return self._client.sanitize_for_serialization(answer)["items"]
 
     def _create(self, manifest: Mapping[str, Any]) -> None:
         body = dict(manifest)
@@ -197,37 +198,40 @@ def _find_message(error: Any) -> str:
     return str(error.reason)
 
 
-def _read_job(job: "V1Job") -> Work:
-    conditions = job.status.conditions if job.status else None
-    ended = any(
-        condition.type in {"Complete", "Failed"} and condition.status == "True" for condition in conditions or ()
-    )
-    annotations: Mapping[str, str] = job.metadata.annotations or {}
+def _read_job(job: Mapping[str, Any]) -> Work:
+    metadata: Mapping[str, Any] = job["metadata"]
+    conditions: Sequence[Mapping[str, str]] = job.get("status", {}).get("conditions") or ()
+    ended = any(one["type"] in {"Complete", "Failed"} and one["status"] == "True" for one in conditions)
     return Work(
-        name=job.metadata.name,
-        launch=job.metadata.labels[LAUNCH],
-        trials=read_spans(annotations.get(TRIALS)),
-        is_active=not ended and job.metadata.deletion_timestamp is None,
+        name=metadata["name"],
+        launch=metadata["labels"][LAUNCH],
+        trials=read_spans(metadata.get("annotations", {}).get(TRIALS)),
+        is_active=not ended and "deletionTimestamp" not in metadata,
     )
 
 
-def _read_pod(pod: "V1Pod", job: str) -> Pod:
-    statuses = pod.status.container_statuses or []
-    state = statuses[0].state if statuses else None
-    reason = pod.status.reason or ""
-    if state and state.terminated and state.terminated.exit_code:
-        reason = reason or f"exit code {state.terminated.exit_code}"
-    elif state and state.waiting:
-        reason = reason or state.waiting.reason or ""
-    else:
-        for condition in pod.status.conditions or ():
-            if condition.status == "False" and condition.message and pod.status.phase == "Pending":
-                reason = reason or condition.message
+def _read_pod(pod: Mapping[str, Any], job: str) -> Pod:
+    metadata: Mapping[str, Any] = pod["metadata"]
+    status: Mapping[str, Any] = pod.get("status", {})
+    phase: str = status.get("phase", "Unknown")
+    containers: Sequence[Mapping[str, Any]] = status.get("containerStatuses") or ()
+    state: Mapping[str, Any] = containers[0].get("state", {}) if containers else {}
+    reason = status.get("reason") or _find_reason(status, state)
     return Pod(
-        name=pod.metadata.name,
+        name=metadata["name"],
         job=job,
-        index=int((pod.metadata.annotations or {}).get(INDEX, "0")),
-        phase=f"{pod.status.phase} ({reason})" if reason else pod.status.phase,
-        started=str(pod.metadata.creation_timestamp),
-        has_printed=bool(state and (state.running or state.terminated)),
+        index=int(metadata.get("annotations", {}).get(INDEX, "0")),
+        phase=f"{phase} ({reason})" if reason else phase,
+        started=metadata.get("creationTimestamp", ""),
+        has_printed="running" in state or "terminated" in state,
     )
+
+
+def _find_reason(status: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    """Find out why a pod failed, or why it waits."""
+    if code := state.get("terminated", {}).get("exitCode"):
+        return f"exit code {code}"
+    if "waiting" in state:
+        return state["waiting"].get("reason", "")
+    unmet = (one for one in status.get("conditions") or () if one["status"] == "False" and one.get("message"))
+    return next(unmet, {}).get("message", "") if status.get("phase") == "Pending" else ""
