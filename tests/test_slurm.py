@@ -346,14 +346,17 @@ def test_where_going_back_is_forbidden_a_job_submits_itself_again(cluster: Clust
 
 
 def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> None:
-    write_profile(cluster.project)
-    refused = cluster("slurm-launch", *TRAIN, "--nodes", "3", check=False)
-    assert "login refuses: sbatch: error: Batch job submission failed" in refused
+    write_profile(cluster.project, partition="nowhere")
+    refused = cluster("slurm-launch", *TRAIN, check=False)
+    assert (
+        "login refuses: sbatch: error: Batch job submission failed: Invalid partition name specified. 0 of" in refused
+    )
     run_id = refused.split()[1]
     assert f"0 of 1 jobs are submitted; the rest follow by: slurm-launch --run-id {run_id}" in refused
     assert cluster.jobs() == {}
     assert list((cluster.runs / "jobs" / run_id).iterdir()) == []
-    cluster("slurm-launch", "--run-id", run_id, "--nodes", "1")
+    write_profile(cluster.project)
+    cluster("slurm-launch", "--run-id", run_id)
     wait_until(lambda: not cluster.jobs())
     assert cluster.status(run_id) == "FINISHED"
 
