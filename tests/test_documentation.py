@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from project import ENVIRONMENT, TEMPLATE, copy_template, run
+from project import ENVIRONMENT, TEMPLATE, copy_template, render, run
 
 BENCH = TEMPLATE / "<<cookiecutter.project_slug>>"
 # PyTorch for the CPU, and both cores for the tests.
@@ -36,6 +36,40 @@ def test_the_first_ten_minutes_go_as_the_readme_says(tmp_path: Path) -> None:
 
     assert re.search(r"^test/accuracy +0\.9[5-9]", done.stdout, flags=re.MULTILINE), done.stdout
     assert run("git", "status", "--porcelain", folder=tmp_path / "my-research").stdout == ""
+
+
+def test_the_table_of_tasks_names_tests_that_there_are() -> None:
+    page = (TEMPLATE / "docs" / "tasks.md").read_text(encoding="utf-8")
+    tests = "".join(file.read_text(encoding="utf-8") for file in (BENCH / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)(?:\[.*\])?`", page)
+    assert len(named) > 20
+    assert set(named) - set(re.findall(r"^def (test_\w+)", tests, flags=re.MULTILINE)) == set()
+    exported = re.findall(
+        r'^    "(\w+)",$', (BENCH / "labkit/training/tasks/__init__.py").read_text(), flags=re.MULTILINE
+    )
+    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(exported)
+
+
+def test_a_study_goes_from_supervised_to_contrastive_by_one_line(tmp_path: Path) -> None:
+    _, _, chapter = (TEMPLATE / "docs" / "tasks.md").read_text(encoding="utf-8").partition("\n## From supervised to ")
+    (change,) = re.findall(r"^```diff\n-(.*)\n\+(.*)\n```$", chapter, flags=re.MULTILINE)
+    contrast, back = re.findall(r"^```bash\n(.*?)^```", chapter, flags=re.MULTILINE | re.DOTALL)
+    project = render(tmp_path, {})
+    project.adopt_environment()
+    study = project.folder / "my_research" / "train.py"
+    supervised = study.read_text(encoding="utf-8")
+    assert supervised.count(change[0]) == 1
+
+    study.write_text(supervised.replace(*change), encoding="utf-8")
+    done = project.run(f"source .venv/bin/activate; {contrast}")
+    assert float(re.findall(r"^test/precision_at_1 +(.*)$", done.stdout, flags=re.MULTILINE)[0]) > 0.8
+    assert float(re.findall(r"^test/map +(.*)$", done.stdout, flags=re.MULTILINE)[0]) > 0.5
+
+    study.write_text(supervised, encoding="utf-8")
+    run_id = re.findall(r"^run +(\w+)", done.stdout, flags=re.MULTILINE)[0]
+    done = project.run(f"source .venv/bin/activate; {back.replace('RUN_ID', run_id)}")
+    assert "Beginning with 8 weights" in done.stdout
+    assert float(re.findall(r"^validation/accuracy +(.*)$", done.stdout, flags=re.MULTILINE)[0]) > 0.85
 
 
 def test_the_plan_of_the_house_names_what_is_there() -> None:
