@@ -84,7 +84,7 @@ class Session(Record):
     """
 
     entry_point: tuple[str, ...]
-    arguments: tuple[dict[str, Any], ...] = ({},)
+    arguments: Annotated[tuple[dict[str, Any], ...], Field(repr=False)] = ({},)  # a run's may hold a secret
     search: Search = "grid"
     trials: Annotated[int, Field(ge=1, le=LARGEST_NUMBER_OF_TRIALS)] | None = None
     minimise: Metric | None = None
