@@ -87,6 +87,8 @@ class Namespace:
         :param manifests: The Job is the last of them.
         :raises UnavailableError: If the cluster refuses, or does not answer.
         """
+        from kubernetes.client import V1Job
+
         *others, job = manifests
         name = job["metadata"]["name"]
         made: list[str] = []
@@ -95,7 +97,7 @@ class Namespace:
                 for manifest in others:
                     self._create(manifest)
                     made.append(manifest["kind"])
-                created: Any = self._batch.create_namespaced_job(self.name, dict(job))
+                created: Any = self._batch.create_namespaced_job(self.name, V1Job.model_validate(job))
             except BaseException:
                 for kind in made:
                     self._delete(kind, name)
@@ -147,14 +149,16 @@ class Namespace:
 
     def _list(self, answer: Any) -> list[dict[str, Any]]:
         """Write what the client has made of an answer as plain data again."""
-        return self._client.sanitize_for_serialization(answer)["items"]
+        plain: Any = self._client.sanitize_for_serialization(answer)
+        return plain["items"]
 
     def _create(self, manifest: Mapping[str, Any]) -> None:
-        body = dict(manifest)
+        from kubernetes.client import V1Secret, V1Service
+
         if manifest["kind"] == "Secret":
-            self._core.create_namespaced_secret(self.name, body)
+            self._core.create_namespaced_secret(self.name, V1Secret.model_validate(manifest))
         else:
-            self._core.create_namespaced_service(self.name, body)
+            self._core.create_namespaced_service(self.name, V1Service.model_validate(manifest))
 
     def _patch(self, kind: str, name: str, body: dict[str, Any]) -> None:
         if kind == "Secret":
