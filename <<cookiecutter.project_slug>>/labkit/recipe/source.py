@@ -211,9 +211,21 @@ def _parse(name: str, path: Path, code: bytes) -> _Module:
         for names, node in _define(statement):
             for bound in names:
                 module.nodes.setdefault(bound, []).append(node)
-        for bound, target in _bindings(statement, name, is_package=module.is_package):
-            module.imports.setdefault(bound, []).append(target)
+        for child in _imports_of(statement):
+            for bound, target in _bindings(child, name, is_package=module.is_package):
+                module.imports.setdefault(bound, []).append(target)
     return module
+
+
+def _imports_of(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the imports that a statement of a module makes for the module, also within a condition or a trial."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            pass
+        case ast.If(test=test) if _is_never_true(test):
+            pass
+        case _:
+            yield from ast.walk(statement)
 
 
 def _define(statement: ast.stmt) -> Iterator[tuple[list[str], ast.AST]]:
