@@ -69,13 +69,15 @@ def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
     run.log_figure("embedding-validation", plot_embedding(places, targets))
     weights = {name: value.detach().cpu().numpy() for name, value in task.model.named_parameters() if value.dim() > 1}
     run.log_figure("weights", plot_distributions(weights, "weights"))
+    task.model.zero_grad()
+    task.compute((parts[0][0].to(device), parts[0][2].to(device))).loss.backward()
     gradients = {
         name: value.grad.cpu().numpy()
         for name, value in task.model.named_parameters()
         if value.grad is not None and value.dim() > 1
     }
-    if gradients:
-        run.log_figure("gradients", plot_distributions(gradients, "gradients of the last step"))
+    task.model.zero_grad()
+    run.log_figure("gradients", plot_distributions(gradients, "gradients of a batch"))
     folder = run.folder / "projector"
     write_projection(folder, logits.numpy(), [str(number) for number in targets.tolist()])
-    run.log_artifact(folder)
+    run.log_artifact(folder, "projector")
