@@ -56,7 +56,7 @@ def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
     device = next(task.model.parameters()).device
     task.model.eval()
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for images, classes in loader:
             parts.append((images, task.model(images.to(device)).cpu(), classes))
     images, logits, classes = (torch.cat(part) for part in zip(*parts, strict=True))
