@@ -20,7 +20,8 @@ def test_a_trained_network_reads_digits(project: Project, capsys: pytest.Capture
     assert run.data.metrics["test/accuracy"] >= 0.97
     assert run.info.status == "FINISHED"
     names = [Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")]
-    assert {"curves", "confusion-test", "scores-validation", "most-wrong-validation", "embedding-validation"} <= set(names)
+    assert {"curves", "confusion-test", "weights", "gradients"} <= set(names)
+    assert {"scores-validation", "most-wrong-validation", "embedding-validation"} <= set(names)
     assert len([name for name in names if name.startswith("confusion-counts-validation-")]) == 15  # one a validation
     assert len([name for name in names if name.startswith("confusion-rates-validation-")]) == 15
     projector = {Path(file.path).name for file in project.store.list_artifacts(run.info.run_id, "projector")}

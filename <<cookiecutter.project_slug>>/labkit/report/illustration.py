@@ -59,7 +59,7 @@ def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
     task.eval()
     model, head = task.parts
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for images, classes in loader:
             representations = model(images.to(device))
             parts.append((images, representations.cpu(), head(representations).cpu(), classes))
@@ -73,15 +73,18 @@ def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
         run.log_figure("most-wrong-validation", plot_most_wrong(images.numpy(), logits.softmax(dim=1).numpy(), targets))
     places = embed(representations.numpy(), method="pca")
     run.log_figure("embedding-validation", plot_embedding(places, targets))
-    weights = {name: value.detach().cpu().numpy() for name, value in task.model.named_parameters() if value.dim() > 1}
+    weights = {name: value.detach().cpu().numpy() for name, value in model.named_parameters() if value.dim() > 1}
     run.log_figure("weights", plot_distributions(weights, "weights"))
-    gradients = {
-        name: value.grad.cpu().numpy()
-        for name, value in task.model.named_parameters()
-        if value.grad is not None and value.dim() > 1
-    }
-    if gradients:
-        run.log_figure("gradients", plot_distributions(gradients, "gradients of the last step"))
+    if task.average is None:  # an average of weights has no gradients
+        task.zero_grad()
+        task.compute((parts[0][0].to(device), parts[0][3].to(device))).loss.backward()
+        gradients = {
+            name: value.grad.cpu().numpy()
+            for name, value in model.named_parameters()
+            if value.grad is not None and value.dim() > 1
+        }
+        task.zero_grad()
+        run.log_figure("gradients", plot_distributions(gradients, "gradients of a batch"))
     folder = run.folder / "projector"
     write_projection(folder, representations.numpy(), [str(number) for number in targets.tolist()])
-    run.log_artifact(folder)
+    run.log_artifact(folder, "projector")
