@@ -382,8 +382,10 @@ def test_the_tutorial_is_true(cluster: Cluster) -> None:
             continue
         for line in text.splitlines():
             shown = cluster(*shlex.split(re.sub(r"\bID\b", identifier, line)))
-            if found := re.search(r"^(?:run|session) +([0-9a-f]{32}) ", shown, re.MULTILINE):
-                identifier = found[1]
+            # The log names runs too.
+            launched = re.search(r"^(?:run|session) +([0-9a-f]{32}) ", shown, re.MULTILINE)
+            if launched and line.startswith("slurm-launch"):
+                identifier = launched[1]
     write_profile(cluster.project)
     assert shown.startswith("3: 3 finished")
 
