@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def why_not() -> str | None:
 
 
 @contextlib.contextmanager
-def share_store(folder: Path) -> Iterator[Store]:
+def share_store(folder: Path) -> Generator[Store]:
     """Give the store in a folder; whoever comes first makes it, and whoever leaves last removes it."""
     folder.mkdir(exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:

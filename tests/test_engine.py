@@ -98,7 +98,7 @@ def test_an_image_for_another_machine_is_built_and_pushed_under_a_name_that_says
 ) -> None:
     install(commands, "docker")
     variables = {"DOCKER_URL": "registry.example.org/my-group", "PLATFORM": "linux/arm64", "PUSH": "1"}
-    said, calls = build(project, commands, **variables, IMAGE_OPTIONS="--label 'a b'")
+    said, calls = build(project, commands, check=True, **variables, IMAGE_OPTIONS="--label 'a b'")
     tag, digest = said.splitlines()[-2:]
     name = "registry.example.org/my-group/my-research"
     assert digest == f"{name}@sha256:{2:064}"
@@ -108,7 +108,7 @@ def test_an_image_for_another_machine_is_built_and_pushed_under_a_name_that_says
     assert {"--platform=linux/arm64", f"--tag={tag}", f"--tag={name}:latest", "--label", "a b"} < set(built)
     assert "--target=training" in built
     assert pushed == ["push", tag]
-    _, calls = build(project, commands, **variables | {"PLATFORM": "linux/amd64"})
+    _, calls = build(project, commands, check=True, **variables | {"PLATFORM": "linux/amd64"})
     assert f"--tag={tag}" not in calls[1]
 
 
@@ -118,7 +118,7 @@ def test_what_pip_is_told_is_a_secret_of_the_build_and_on_no_command_line(projec
     netrc = commands.parent / "netrc"
     netrc.write_text("machine packages.example.org login ada password canary-of-netrc\n")
     said, calls = build(
-        project, commands, **index, NETRC=str(netrc), TORCH_INDEX="https://ada:canary-of-torch@example.org"
+        project, commands, check=True, **index, NETRC=str(netrc), TORCH_INDEX="https://ada:canary-of-torch@example.org"
     )
     assert "canary" not in json.dumps(calls) + said
     secrets = (commands.parent / "secrets").read_text()

@@ -121,7 +121,7 @@ def test_the_password_of_a_private_index_is_used_and_is_in_no_layer(
     netrc.write_text(f"machine packages.example.org login builder password {index.password}\n")
     private = {"PIP_INDEX_URL": f"{index.address}/simple", "TORCH_INDEX": f"{index.address}/torch", "NETRC": str(netrc)}
     of_this_machine = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "POETRY": str(poetry)}
-    built = store.make(project, "training-image", **private, **of_this_machine)
+    built = store.make(project, "training-image", check=True, **private, **of_this_machine)
 
     image = find_facts(project, "training")["digest"]
     store.podman("run", "--rm", image, "python", "-c", "import stand_in, torch")

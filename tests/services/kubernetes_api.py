@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,7 +86,7 @@ class KubernetesApi:
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
+    def serving(self) -> Generator[None]:
         """Answer requests for as long as the context lasts."""
         thread = threading.Thread(target=self._server.serve_forever)
         thread.start()
