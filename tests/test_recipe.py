@@ -17,10 +17,10 @@ WRONG_AXIS = """
 
     from labkit.training.task import Result
 
-    class WrongAxis(Classification):
+    class WrongAxis(tasks.Classification):
         def compute(self, batch):
             inputs, target = batch
-            logits = self.model(inputs)
+            logits = self(inputs)
             return Result(functional.nll_loss(logits.log_softmax(dim=0), target), logits, target)
 
     return WrongAxis("""
@@ -32,7 +32,7 @@ AVERAGED_BY_BATCH = """
         def update(self, prediction, target):
             super().update(multiclass_f1_score(prediction, target, num_classes=CLASSES))
 
-    class WithF1(Classification):
+    class WithF1(tasks.Classification):
         def __init__(self, *arguments, **named):
             super().__init__(*arguments, **named)
             for metrics in self._metrics.values():
@@ -103,19 +103,19 @@ def test_a_fresh_project_goes_through_all_nine_steps_and_then_has_nothing_to_do(
             id="labels shuffled",
         ),
         pytest.param(
-            *("train.py", "\n    return Classification(", WRONG_AXIS),
+            *("train.py", "\n    return tasks.Classification(", WRONG_AXIS),
             *("check loss at initialisation", "distance from expected is "),
             id="loss on the wrong axis",
         ),
         pytest.param(
-            *("train.py", "\n    return Classification(", AVERAGED_BY_BATCH),
+            *("train.py", "\n    return tasks.Classification(", AVERAGED_BY_BATCH),
             *("check loss at initialisation", "largest dependence on batch size is "),
             id="metric averaged by batch",
         ),
         pytest.param(
             "train.py",
-            "optimizer=partial(AdamW, lr=learning_rate)",
-            "optimizer=lambda weights: AdamW(list(weights)[2:], lr=learning_rate)",
+            "optimizer=optimizer, ",
+            "optimizer=lambda weights: optimizer(list(weights)[2:]), ",
             *("overfit one batch", "weights that did not move is 2, not equal to 0"),
             id="frozen weights",
         ),

@@ -145,8 +145,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
     (project.folder / "my_research" / "dawdle.py").write_text(DAWDLE)
     train = project.read("my_research/train.py")
     hooked = train.replace(
-        "        checkpoint_every=checkpoint_every,\n",
-        "        checkpoint_every=checkpoint_every,\n        callbacks=[Dawdle(run)],\n",
+        "callbacks=[ConfusionPicture(run)]", "callbacks=[ConfusionPicture(run), Dawdle(run)]"
     )
     hooked = hooked.replace(
         "    from .data import find_parts", "    from .dawdle import Dawdle\n    from .data import find_parts"

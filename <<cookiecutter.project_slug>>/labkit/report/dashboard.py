@@ -59,6 +59,8 @@ TEMPLATE: Final = """<!DOCTYPE html>
 def dashboard(*, host: str = "127.0.0.1", port: Annotated[int, Limits(least=0, most=65535)] = 8050) -> None:
     """Show the runs of the tracking store as a web page, also while they train. Ctrl-C ends it.
 
+    Examples: dashboard, dashboard --port 8051
+
     :param host: The address to listen on; the default lets only programs of this machine in. Whoever reaches another
         one sees all runs, without a password.
     :param port: The port to listen on; 0 for any that is free.

@@ -7,7 +7,7 @@ from labkit.launch.apptainer.status import find_work, open_site
 
 @command
 def apptainer_stop(target: str, *, cluster: str | None = None) -> None:
-    """Ask runs for a checkpoint and an end. They go on by `apptainer-launch --run-id`. Examples: apptainer-stop 4f0c12.
+    """Ask runs for a checkpoint and an end. They go on by apptainer-launch --run-id. Examples: apptainer-stop 4f0c12.
 
     :param target: The id of a session or a run, or a job's name.
     :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.

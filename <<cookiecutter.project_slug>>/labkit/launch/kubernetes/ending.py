@@ -11,7 +11,7 @@ from labkit.launch.kubernetes.selection import find_choices
 def kubernetes_stop(target: str, *, cluster: str | None = None) -> None:
     """Delete Jobs, whose pods are asked for a checkpoint and an end first; their Secrets go with them.
 
-    They go on by `kubernetes-launch --run-id`. Examples: kubernetes-stop 4f0c12
+    They go on by kubernetes-launch --run-id. Examples: kubernetes-stop 4f0c12
 
     :param target: The id of a session or a run, or a Job's name.
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.

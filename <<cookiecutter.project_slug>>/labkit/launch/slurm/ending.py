@@ -14,7 +14,7 @@ from labkit.launch.slurm.selection import find_jobs_of, select
 def slurm_stop(target: str, *, cluster: str | None = None) -> None:
     """Ask jobs for a checkpoint and an end; those that wait are taken out of the queue.
 
-    They go on by `slurm-launch --run-id`.
+    They go on by slurm-launch --run-id. Examples: slurm-stop 4f0c12, slurm-stop 4f0c12/3
 
     :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
@@ -25,7 +25,7 @@ def slurm_stop(target: str, *, cluster: str | None = None) -> None:
 
 @command
 def slurm_cancel(target: str, *, cluster: str | None = None) -> None:
-    """End jobs; what they have done since their newest checkpoint may be lost.
+    """End jobs; what they have done since their newest checkpoint may be lost. Examples: slurm-cancel 4f0c12.
 
     :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.

@@ -17,6 +17,8 @@ SECONDS_BETWEEN_LOOKS: Final = 2.0
 def slurm_log(target: str, *, follow: bool = False, cluster: str | None = None) -> None:
     """Print what jobs have printed, over all their restarts.
 
+    Examples: slurm-log 4f0c12/3 --follow, slurm-log 1234_7
+
     :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task.
     :param follow: Whether to go on until the jobs have ended.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.

@@ -33,6 +33,8 @@ PAGE: Final = 1000
 def slurm_status(target: str | None = None, *, cluster: str | None = None) -> None:
     """Show where jobs and their runs stand: in Slurm's words and in those of the runs.
 
+    Examples: slurm-status, slurm-status 4f0c12, slurm-status 4f0c12/3
+
     :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task; by
         default, all that Slurm's queue has.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.

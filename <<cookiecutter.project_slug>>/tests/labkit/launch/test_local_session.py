@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def read_results(study: Project) -> list[dict[str, str]]:
     """Return the lines of the only session's table."""
     (path,) = (study.path / "runs").glob("*/results.csv")
-    return list(csv.DictReader(path.open()))
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 def find_session(study: Project) -> Path:
