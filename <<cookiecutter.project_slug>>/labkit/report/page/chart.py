@@ -7,15 +7,16 @@ colours of texts and lines are those of the page, see ``style.css``, so that a f
 import html
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final
 
 from labkit.report.page.column import Value, show_value
 from labkit.report.page.curve import Curve, Summary
 from labkit.report.page.element import Figure
 from labkit.report.page.query import Band
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee7733", "#999999")
 """Told apart by colour-blind people too (Paul Tol's bright scheme, and two)."""
@@ -207,9 +208,11 @@ def _make_dimension(name: str, values: Sequence[Value]) -> dict[str, Any]:
     return {"label": plain(name), "values": numbers}
 
 
-def _find_band(summary: Summary, band: Band) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _find_band(summary: Summary, band: Band) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     if band == "range":
         return summary.minimum, summary.maximum
+    import numpy as np
+
     deviation = np.nan_to_num(summary.deviation)
     return summary.mean - deviation, summary.mean + deviation
 
@@ -226,7 +229,7 @@ def _plain_value(value: Value) -> str | float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+def _numbers(values: "NDArray[np.float64]") -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 

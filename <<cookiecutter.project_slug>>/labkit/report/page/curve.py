@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 POINTS: Final = 600
 """Of a curve on a page; a screen has hardly more columns of dots for one."""
 
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+Curve: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
 """Steps, rising, and the values at them."""
 
 
@@ -18,13 +19,13 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Summary:
     """Curves of repetitions in one, each ``(steps,)``; where a run has no value, the others count."""
 
-    steps: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    steps: "NDArray[np.float64]"
+    mean: "NDArray[np.float64]"
+    deviation: "NDArray[np.float64]"
     """With n - 1; not a number where there is one run only."""
-    minimum: NDArray[np.float64]
-    maximum: NDArray[np.float64]
-    runs: NDArray[np.int64]
+    minimum: "NDArray[np.float64]"
+    maximum: "NDArray[np.float64]"
+    runs: "NDArray[np.int64]"
     """How many runs have a value."""
 
 
@@ -37,6 +38,8 @@ def summarise(curves: Sequence[Curve], points: int = POINTS) -> Summary:
     :param points: The most steps to keep.
     :return: The summary, at the steps that any run has, or at as many between the first and the last.
     """
+    import numpy as np
+
     steps = np.unique(np.concatenate([steps for steps, _ in curves])) if curves else np.empty(0)
     if len(steps) > points:
         steps = np.linspace(steps[0], steps[-1], points)
@@ -67,6 +70,8 @@ def thin(curve: Curve, points: int = POINTS) -> Curve:
     :param points: The most points to keep.
     :return: A curve of points of the first.
     """
+    import numpy as np
+
     steps, values = curve
     if len(steps) <= points:
         return curve

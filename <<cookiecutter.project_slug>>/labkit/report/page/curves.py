@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import numpy as np
-
 from labkit.report.configuration import Group, group_runs
 from labkit.report.page.chart import COLOURS, plot_curves
 from labkit.report.page.column import find_varied, list_columns
@@ -79,4 +77,6 @@ def make_curves_page(runs: Sequence[StoredRun], query: Query, read: ReadCurve) -
 
 def make_curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
     """Make arrays of what a store has; infinity is no point of a curve."""
+    import numpy as np
+
     return np.array(steps, float), np.array([value if is_finite(value) else np.nan for value in values], float)
