@@ -205,7 +205,7 @@ def test_what_cannot_be_launched_is_refused_in_a_sentence(
         ("entry_points: [train]", "does not list entry points with their commands"),
         ("entry_points: {train: {}}", "does not list entry points with their commands: 'command'"),
         ('entry_points: {train: {command: "\'"}}', "does not list entry points with their commands: No closing"),
-        ("{", "does not list entry points with their commands"),
+        ("{", "MLproject, line 1 is no YAML: "),
         ("name: x", "there is no entry point 'train' in .*MLproject, but none"),
     ],
 )
