@@ -48,6 +48,7 @@ def await_execution(study: TinyStudy, name: str, *processes: "subprocess.Popen[s
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_recipe_is_executed_once_and_recorded(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert study.recipe() == 0
     assert study.executed == ["first", "second", "third"]
@@ -173,6 +174,7 @@ def test_a_failed_check_ends_the_recipe(study: TinyStudy) -> None:
     assert study.executed == ["second", "third"]
 
 
+@pytest.mark.slow
 def test_an_exception_is_the_failure_of_its_step(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     (study.project.path / "fail").touch()
     assert study.recipe() == 1
@@ -220,6 +222,7 @@ def test_steps_of_one_function_have_records_of_their_own(study: TinyStudy) -> No
     assert len(find_steps(study, "other")) == len(find_steps(study, "third")) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_step_is_said_to_be_so_and_done_again(study: TinyStudy) -> None:
     (study.project.path / "wait").touch()
     process = start(study)

@@ -88,6 +88,7 @@ class TestCompareHistories:
         assert not other.is_identical
 
 
+@pytest.mark.slow
 class TestReadHistory:
     def test_what_was_added_to_a_finished_run_is_not_part_of_it(self, study: Project) -> None:
         run = make_finished_run(study, "steps=2,seed=0")
@@ -107,6 +108,7 @@ class TestReadHistory:
         assert read_history(run) == {"train/loss": {1: 1.0}, "train/rate": {1: sys.float_info.max}}
 
 
+@pytest.mark.slow
 def test_a_run_that_does_the_same_again_is_identical(study: Project) -> None:
     old = make_finished_run(study, "rate=3,seed=7")
     write(study.path, {"tiny/model.py": "FACTOR = 666.0\n"})  # of no interest: the run has its own code
@@ -128,6 +130,7 @@ def test_a_run_that_does_the_same_again_is_identical(study: Project) -> None:
     assert lines[-2:] == ["Both ran in the same environment.", f"The run {new} is identical to {old.identifier}."]
 
 
+@pytest.mark.slow
 def test_a_run_that_does_something_else_is_not(study: Project) -> None:
     old = make_finished_run(study, "label=noise,seed=7")
     path = old.folder / "environment.json"
@@ -144,6 +147,7 @@ def test_a_run_that_does_something_else_is_not(study: Project) -> None:
     assert done.stdout.endswith(f"The run {new} is not identical to {old.identifier}.\n")
 
 
+@pytest.mark.slow
 def test_a_run_is_reproduced_with_its_own_data_or_not_at_all(study: Project) -> None:
     data = study.path / "data" / "cells"
     write(data, {"a.txt": "1"})
@@ -160,6 +164,7 @@ def test_a_run_is_reproduced_with_its_own_data_or_not_at_all(study: Project) -> 
     assert "ended with exit code 2 and is not compared" in done.stderr
 
 
+@pytest.mark.slow
 def test_weights_are_compared(study: Project) -> None:
     old = make_finished_run(study, "label=weights")
     done = reproduce(study, old.identifier)
@@ -170,6 +175,7 @@ def test_weights_are_compared(study: Project) -> None:
     assert "train/loss" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -> None:
     old = pretend_finished_run(study, "seconds=600,steps=1,seed=0", metrics={"train/loss": 5.0})
     process = subprocess.Popen(
@@ -197,6 +203,7 @@ def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -
     assert find_reproductions(study, old) == [new]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_this_time_is_not_compared(study: Project, capfd: pytest.CaptureFixture[str]) -> None:
     old = pretend_finished_run(study, "label=fail", metrics={"train/loss": 5.0})
     assert reproduce_run(old.identifier) == 1
