@@ -42,7 +42,7 @@ def launch(environment: Environment, **options: str) -> None:
         submit(site, job, render_job(DEMO / TEMPLATE, job), variables)
 
 
-def measure(action: Callable[[], None]) -> float:
+def measure(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
@@ -63,14 +63,11 @@ def main() -> None:
             array = measure(lambda: launch(environment, entry_point="train", argument_sets=f"learning-rate={RATES}"))
             rates = RATES.split(",")
             single = measure(
-                lambda: (
-                    [launch(environment, entry_point="train", arguments=f"learning-rate={rate}") for rate in rates]
-                    and None
-                )
+                lambda: [launch(environment, entry_point="train", arguments=f"learning-rate={rate}") for rate in rates]
             )
             script = folder / "job.sh"
             script.write_text("#!/bin/sh\n#SBATCH --hold\ntrue\n")
-            calls = measure(lambda: [subprocess.run(["sbatch", script], check=True, stdout=-3) for _ in rates] and None)
+            calls = measure(lambda: [subprocess.run(["sbatch", script], check=True, stdout=-3) for _ in rates])
         finally:
             subprocess.run([SLURM, "stop", folder / "slurm"], check=True)
     print(f"{RUNS} runs, sealed and submitted")

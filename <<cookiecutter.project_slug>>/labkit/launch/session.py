@@ -354,7 +354,7 @@ def _pick(lists: Mapping[str, Sequence[Plain]], place: int) -> dict[str, Plain]:
     for name, values in reversed(list(lists.items())):
         place, number = divmod(place, len(values))
         picked[name] = values[number]
-    return picked
+    return {name: picked[name] for name in lists}
 
 
 def _draw(choice: Sequence[Plain] | Range, generator: random.Random) -> Plain:

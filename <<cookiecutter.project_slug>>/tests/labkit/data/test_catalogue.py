@@ -242,6 +242,7 @@ def test_large_files_arrive_from_servers_with_and_without_ranges(
     assert len([request for request in web.requests if "bytes=" in request]) == (4 if gives_ranges else 0)
 
 
+@pytest.mark.slow
 def test_a_download_that_was_killed_is_continued(web: WebServer, store: Storage) -> None:
     content = RANDOM.bytes(96 << 20)
     dataset = make_own(web, content)

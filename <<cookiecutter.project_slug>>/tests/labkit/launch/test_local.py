@@ -59,6 +59,7 @@ def test_a_sealed_run_waits_to_be_executed(study: Project) -> None:
     assert not (run.folder / "executed").exists()
 
 
+@pytest.mark.slow
 def test_what_is_edited_after_sealing_changes_nothing(study: Project) -> None:
     run = seal(study.environment, "rate=2")
     write(study.path, {"tiny/model.py": "FACTOR = 666.0\n", "MLproject": "name: nothing\n"})
@@ -71,6 +72,7 @@ def test_what_is_edited_after_sealing_changes_nothing(study: Project) -> None:
     assert study.read_metric(run.identifier, "train/loss")[0] == (1, 20.0 + run.seed)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_sealed_and_executed_at_once(study: Project) -> None:
     label = "a 'b' \"c\" $(touch evil) `d`; -e --f\nü"
     arguments = f"rate=3,api-key=canary-4f0c12aa,label={write_value(label)},steps=1"
@@ -82,6 +84,7 @@ def test_a_run_can_be_sealed_and_executed_at_once(study: Project) -> None:
     assert not list(study.path.rglob("evil"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_sealed_can_also_be_started_by_its_entry_point(study: Project) -> None:
     run = seal(study.environment)
     done = study.execute("-m", "tiny.train", "--run-id", run.identifier)
@@ -90,6 +93,7 @@ def test_a_run_that_was_sealed_can_also_be_started_by_its_entry_point(study: Pro
     assert study.run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_the_exit_code_is_that_of_the_entry_point(study: Project) -> None:
     done = study.execute(*LAUNCH, "--entry-point", "train", "--arguments", "label=fail")
     assert done.returncode == 1
@@ -97,6 +101,7 @@ def test_the_exit_code_is_that_of_the_entry_point(study: Project) -> None:
     assert study.run.info.status == "FAILED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_interrupts_the_run_which_then_goes_on(study: Project, number: signal.Signals) -> None:
     run = seal(study.environment, "seconds=600")
@@ -113,6 +118,7 @@ def test_a_signal_interrupts_the_run_which_then_goes_on(study: Project, number: 
     assert study.run.data.tags[STATE_TAG] == "finished"
 
 
+@pytest.mark.slow
 def test_signals_are_passed_on_to_a_run_in_another_process(study: Project) -> None:
     run = seal(study.environment, "seconds=600")
     code = f"""
@@ -129,6 +135,7 @@ sys.exit(execute(open_run(Environment.read(), {run.identifier!r})))
     assert study.run.data.tags[STATE_TAG] == "killed"
 
 
+@pytest.mark.slow
 def test_paths_of_the_caller_hold_in_the_folder_of_the_code(
     study: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +160,7 @@ def test_a_finished_run_is_refused(study: Project) -> None:
     assert not (run.folder / "source").exists()
 
 
+@pytest.mark.slow
 def test_code_that_was_tampered_with_is_refused(study: Project) -> None:
     run = seal(study.environment)
     archive = run.folder / "source.tar.gz"
@@ -205,7 +213,7 @@ def test_what_cannot_be_launched_is_refused_in_a_sentence(
         ("entry_points: [train]", "does not list entry points with their commands"),
         ("entry_points: {train: {}}", "does not list entry points with their commands: 'command'"),
         ('entry_points: {train: {command: "\'"}}', "does not list entry points with their commands: No closing"),
-        ("{", "does not list entry points with their commands"),
+        ("{", "MLproject, line 1 is no YAML: "),
         ("name: x", "there is no entry point 'train' in .*MLproject, but none"),
     ],
 )

@@ -69,6 +69,7 @@ def test_a_trial_becomes_a_run_once(study: Project) -> None:
     assert run.source_archive() == session.folder / "source.tar.gz"
 
 
+@pytest.mark.slow
 def test_two_processes_that_begin_a_trial_at_once_make_one_run(study: Project) -> None:
     session = open_session(study, seal_session(study, argument_sets="rate=0.1,0.2"))
     code = """

@@ -249,6 +249,7 @@ def test_changes_are_made_to_copies(context: Context) -> None:
         EXPERIMENT.changed({"data": load})
 
 
+@pytest.mark.slow
 def test_what_is_inside_is_seen_without_editing_the_model(project: Project) -> None:
     inspections = (SaveBatch(4), TensorStatistics(("model.1",), every=2), ClassProbabilities(), Histograms(every=2))
     context = make_context(project, inspections=inspections)

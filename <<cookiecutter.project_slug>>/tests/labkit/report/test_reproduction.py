@@ -100,6 +100,7 @@ class TestReadHistory:
         assert read_history(run) == {"train/loss": {1: 1.0}, "train/rate": {1: sys.float_info.max}}
 
 
+@pytest.mark.slow
 def test_a_run_does_the_same_again_with_its_own_code_and_data_or_not_at_all(
     study: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +166,7 @@ def test_it_is_said_what_differs_in_numbers_weights_and_environment(
     assert printed.endswith(f"The run {new.identifier} is not identical to {old.identifier}.\n")
 
 
+@pytest.mark.slow
 def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -> None:
     old = pretend_finished_run(study, "seconds=600,steps=1,seed=0", metrics={"train/loss": 5.0})
     process = subprocess.Popen(
@@ -191,6 +193,7 @@ def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -
     assert find_reproductions(study, old) == [new]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_this_time_is_not_compared(study: Project, capfd: pytest.CaptureFixture[str]) -> None:
     old = pretend_finished_run(study, "label=fail", metrics={"train/loss": 5.0})
     assert reproduce_run(old.identifier) == 1

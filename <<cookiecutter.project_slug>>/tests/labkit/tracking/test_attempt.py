@@ -21,6 +21,7 @@ def read_artifact(project: Project, run_id: str, name: str) -> str:
     return Path(project.store.download_artifacts(run_id, name)).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_crash_is_recorded_with_its_traceback(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     @entry_point
     def train(run: Run) -> None:
@@ -53,6 +54,7 @@ def half(run: Run) -> None:
         raise AssertionError("the signal stops nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "status", "state"),
     [(signal.SIGINT, 130, "KILLED", "killed"), (signal.SIGTERM, 75, "SCHEDULED", "interrupted")],
@@ -77,6 +79,7 @@ def test_a_run_that_a_signal_stops_keeps_what_was_logged(
     assert signal.getsignal(number) is handler
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_the_same_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNAL", str(int(signal.SIGUSR1)))
     assert half.main([]) == 75

@@ -15,6 +15,7 @@ from labkit.secret import MASK
 from tests.labkit.tracking.slack import accept, serve
 from tests.project import ROOT, Project
 
+pytestmark = pytest.mark.slow
 STUDY = str(Path(__file__).with_name("talkative_study.py"))
 VARIABLES = {
     "MLFLOW_TRACKING_PASSWORD": "finch-of-mlflow",

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from labkit.tracking.run import Run
 from labkit.tracking.spool import read_history
 from labkit.tracking.state import STATE_TAG
@@ -44,6 +46,7 @@ def await_the_first(processes: "list[subprocess.Popen[str]]") -> "list[subproces
     return sorted(processes, key=lambda process: process.poll() is None)
 
 
+@pytest.mark.slow
 def test_a_run_is_executed_by_one_of_them(study: Project) -> None:
     run = seal(study.environment, "seconds=600,steps=5")
     refused, executing = await_the_first(start_two(study, run, 1.0))
@@ -61,6 +64,7 @@ def test_a_run_is_executed_by_one_of_them(study: Project) -> None:
     assert [path.name for path in (run.folder / "logs").glob("attempt-*")] == ["attempt-1.txt"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_over_by_the_time_is_not_executed_again(study: Project) -> None:
     run = seal(study.environment, "seconds=2,steps=5")
     processes = start_two(study, run, 60.0)

@@ -107,6 +107,7 @@ def create(project: Project, entry_point: str = "train", **others: Plain) -> Run
     return create_run(project.environment, envelope, experiment_name="tests")
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_exactly_what_the_function_received(
     project: Project, train: EntryPoint[...], received: Received
 ) -> None:
@@ -158,6 +159,7 @@ def test_what_is_recorded_is_exactly_what_the_function_received(
     assert run.data.tags["mlflow.note.content"] == "why"
 
 
+@pytest.mark.slow
 def test_without_options_the_defaults_and_a_seed_of_chance_are_recorded(
     project: Project, train: EntryPoint[...], received: Received, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +181,7 @@ def test_without_options_the_defaults_and_a_seed_of_chance_are_recorded(
     assert len(received) == 1
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_arguments_and_seed(
     project: Project, train: EntryPoint[...], received: Received
 ) -> None:
@@ -273,6 +276,7 @@ def test_an_empty_name_is_refused(
     assert project.runs == []
 
 
+@pytest.mark.slow
 def test_a_number_out_of_its_limits_is_refused_before_there_is_a_run(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def train(data: Path, trained: list[str]) -> EntryPoint[...]:
     return train
 
 
+@pytest.mark.slow
 def test_the_footprint_of_the_data_is_an_artifact_and_its_root_a_tag(
     project: Project, train: EntryPoint[...], data: Path, trained: list[str], tmp_path: Path
 ) -> None:
@@ -63,12 +64,14 @@ def test_the_footprint_of_the_data_is_an_artifact_and_its_root_a_tag(
     assert json.loads(Path(artifact).read_bytes()) == {"root": footprint.root, "files": 2, "bytes": 2}
 
 
+@pytest.mark.slow
 def test_data_that_are_expected_are_used(train: EntryPoint[...], data: Path, trained: list[str]) -> None:
     trained.append("before")
     assert train.main(["--expect", measure_footprint(data).root[:8].upper()]) == 0
     assert len(trained) == 2
 
 
+@pytest.mark.slow
 def test_other_data_than_expected_are_refused_before_training(
     project: Project, train: EntryPoint[...], data: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +92,7 @@ def test_an_expectation_that_can_be_no_root_makes_no_run(
     assert project.runs == []
 
 
+@pytest.mark.slow
 def test_an_expectation_that_nobody_looks_at_is_no_success(
     train: EntryPoint[...], trained: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +104,7 @@ def test_an_expectation_that_nobody_looks_at_is_no_success(
     ) in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_data_that_changed_between_an_interruption_and_its_continuation_are_refused(
     project: Project, train: EntryPoint[...], data: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ def send(text: str, slack_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return notification.main()
 
 
+@pytest.mark.slow
 def test_slack_hears_of_the_start_and_of_the_end_with_duration_and_metrics(project: Project, slack: Slack) -> None:
     result = train(project, slack, SLACK_USER="U012AB3CD")
     assert result.returncode == 0, result.stderr
@@ -69,6 +70,7 @@ def test_slack_hears_of_the_start_and_of_the_end_with_duration_and_metrics(proje
     assert "\nFalse\nlast words\n" in result.stdout, "the process that trains has imported slack_sdk"
 
 
+@pytest.mark.slow
 def test_slack_hears_why_a_run_failed_and_its_last_words(project: Project, slack: Slack) -> None:
     result = train(project, slack, "--end", "badly")
     assert result.returncode == 1
@@ -80,6 +82,7 @@ def test_slack_hears_why_a_run_failed_and_its_last_words(project: Project, slack
     assert "<" not in end
 
 
+@pytest.mark.slow
 def test_slack_hears_of_an_interruption_and_how_to_go_on(project: Project, slack: Slack) -> None:
     result = train(project, slack, "--end", "interrupted")
     assert result.returncode == 75
@@ -109,6 +112,7 @@ def test_nothing_is_sent_in_development_or_without_an_address(
     assert not (notifier.run.folder / LOG).exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_delays_no_training_and_the_end_a_bounded_time(project: Project) -> None:
     with serve(hang) as slack:
         result = train(project, slack)  # and this returns although the server still hangs
@@ -117,6 +121,7 @@ def test_a_server_that_never_answers_delays_no_training_and_the_end_a_bounded_ti
     assert project.run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faulty", "complaint"),
     [
@@ -138,6 +143,7 @@ def test_what_slack_did_not_take_is_said_and_no_error(
     assert [line[: len(complaint)] for line in lines] == [complaint, complaint]
 
 
+@pytest.mark.slow
 def test_a_run_ends_well_though_nobody_listens(project: Project) -> None:
     with serve(accept) as slack:
         pass

@@ -90,6 +90,7 @@ def find_sender(run: Run) -> int:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_database_that_another_process_holds_for_a_while_gets_everything(project: Project, run: Run) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD_DATABASE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -107,6 +108,7 @@ def test_a_database_that_another_process_holds_for_a_while_gets_everything(proje
     assert project.run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_used_is_one_sentence_before_anything_begins(project: Project, run: Run) -> None:
     database = sqlite3.connect(project.path / "mlflow.db", isolation_level=None)
     database.execute("begin exclusive")
@@ -138,6 +140,7 @@ def test_artifacts_that_are_refused_hold_up_neither_metrics_nor_the_state(
     assert (artifacts / "result.txt").read_text() == "result"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [b"", b"0"])
 def test_a_sender_that_dies_before_it_notes_its_place_sends_nothing_twice(
     project: Project, run: Run, place: bytes
@@ -153,6 +156,7 @@ def test_a_sender_that_dies_before_it_notes_its_place_sends_nothing_twice(
     assert project.run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_two_senders_send_nothing_twice(project: Project, run: Run) -> None:
     run.spool.append_metrics(({"loss": step / 7, "rate": -step / 3}, step, step) for step in range(STEPS))
     run.spool.close()
@@ -161,6 +165,7 @@ def test_two_senders_send_nothing_twice(project: Project, run: Run) -> None:
     assert_complete(project, run)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_is_interrupted_and_then_running_again(project: Project, run: Run) -> None:
     process = start_recording(run, "wait")
     await_state(project, State.RUNNING)
@@ -178,6 +183,7 @@ def test_a_run_that_is_killed_is_interrupted_and_then_running_again(project: Pro
     assert_complete(project, run)
 
 
+@pytest.mark.slow
 def test_the_log_of_a_run_that_is_killed_is_kept(project: Project, run: Run) -> None:
     process = start_recording(run, "wait")
     process.kill()
@@ -188,6 +194,7 @@ def test_the_log_of_a_run_that_is_killed_is_kept(project: Project, run: Run) -> 
     assert path.read_text() == "recorded\n"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_with_its_sender_is_corrected_when_it_is_opened(project: Project, run: Run) -> None:
     process = start_recording(run, "wait")
     await_state(project, State.RUNNING)
@@ -209,6 +216,7 @@ def test_a_run_that_is_executed_is_not_corrected(project: Project, run: Run) -> 
     assert read_state(run.folder) is State.RUNNING
 
 
+@pytest.mark.slow
 def test_a_sender_that_was_killed_is_followed_by_another_when_the_run_ends(project: Project, run: Run) -> None:
     with attempt(run) as outcome:
         for step in range(STEPS):
@@ -286,6 +294,7 @@ def test_logs_are_sent_while_they_grow_and_only_then(tmp_path: Path, monkeypatch
     assert sent == [("logs", "attempt-1.txt", "one\n"), ("logs", "attempt-1.txt", "one\ntwo\n")]
 
 
+@pytest.mark.slow
 def test_a_sender_waits_for_the_one_before(run: Run) -> None:
     run.spool.close()
     with FileLock(run.folder / SENDER_LOCK):

@@ -18,6 +18,8 @@ from labkit.tracking.state import STATE_TAG, State
 from tests.labkit.tracking.test_outage import RECORD, STEPS, assert_complete, find_sender
 from tests.project import Project
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Machine:

@@ -113,6 +113,7 @@ def test_that_there_is_no_checkpoint_yet_is_said(run: Run) -> None:
         run.checkpoint("best")
 
 
+@pytest.mark.slow
 def test_that_the_store_is_away_is_not_taken_for_an_absent_checkpoint(project: Project, run: Run) -> None:
     database = sqlite3.connect(project.path / "mlflow.db", isolation_level=None)
     database.execute("begin exclusive")

@@ -102,6 +102,7 @@ def test_what_is_too_large_to_be_kept_is_said(repository: Project, capsys: pytes
     assert capsys.readouterr().err.startswith("train: The run's own copy of the code lacks 'weights.bin' (11.0 MiB): ")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_continued(repository: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_train().main(["--required", "2"]) == 0
     run_id = repository.run.info.run_id
@@ -118,6 +119,7 @@ def test_a_finished_run_is_not_continued(repository: Project, capsys: pytest.Cap
     assert make_train().main(["--run-id", run_id]) == 2
 
 
+@pytest.mark.slow
 def test_a_needed_argument_need_not_be_given_again(repository: Project, capsys: pytest.CaptureFixture[str]) -> None:
     train = make_train()
     assert train.main([]) == 2
@@ -148,6 +150,7 @@ def test_an_argument_that_the_code_no_longer_has_is_refused(
     assert read_state(repository) == "created"
 
 
+@pytest.mark.slow
 def test_an_argument_that_is_new_takes_its_default_and_one_without_is_refused(
     repository: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +189,7 @@ def test_an_argument_that_is_new_takes_its_default_and_one_without_is_refused(
     assert f"--depth is newer than the run {run.identifier}: it is 3.\n" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_code_than_the_run_was_sealed_with_is_kept_beside_it(
     repository: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -210,6 +214,7 @@ def test_other_code_than_the_run_was_sealed_with_is_kept_beside_it(
     assert b"+x = 666\n" in download(repository, run_id, "difference-1.patch", tmp_path / "fetched").read_bytes()
 
 
+@pytest.mark.slow
 def test_surroundings_that_have_changed_are_kept_for_each_attempt(
     repository: Project,
     monkeypatch: pytest.MonkeyPatch,

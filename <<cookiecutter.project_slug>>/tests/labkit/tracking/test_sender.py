@@ -139,6 +139,7 @@ def test_a_line_that_is_still_being_written_is_left_for_later(project: Project, 
     assert project.read_metric(run.identifier, "loss") == [(1, 1.0), (2, 0.5)]
 
 
+@pytest.mark.slow
 def test_a_killed_sender_is_followed_by_one_that_goes_on_where_it_ended(project: Project, run: Run) -> None:
     count = 3 * LARGEST_BATCH
     run.spool.append_metrics(({"loss": float(step % 7)}, step, step) for step in range(count))

@@ -85,6 +85,7 @@ def test_a_failure_while_writing_leaves_the_checkpoint_before(path: Path) -> Non
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_writing_leaves_the_checkpoint_before(path: Path) -> None:
     program = """
 import os, pathlib, signal, sys, torch

@@ -34,6 +34,7 @@ def read_weights(project: Project, folder: Path | None = None) -> dict[str, torc
     return checkpoint.read(checkpoint.path_of(folder, "last"))["state_dict"]
 
 
+@pytest.mark.slow
 def test_the_options_stand_in_the_help_and_in_the_record_of_the_run(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +50,7 @@ def test_the_options_stand_in_the_help_and_in_the_record_of_the_run(
     assert "--batch-size BATCH_SIZE The samples that one process takes at a time." in help_text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -108,6 +110,7 @@ def test_fixed_batches_are_those_of_the_first_epoch() -> None:
     assert [batch[0].tolist() for batch in loader] != whole[:2]
 
 
+@pytest.mark.slow
 def test_the_same_batch_is_learned_by_heart(project: Project) -> None:
     run = project.make_run(seed=3)
     train(run, epochs=60, execution=Execution(overfit_batches=1))
@@ -117,6 +120,7 @@ def test_the_same_batch_is_learned_by_heart(project: Project) -> None:
     assert run.history["train/accuracy"][1][-1] == 1
 
 
+@pytest.mark.slow
 def test_numbers_of_another_precision_are_near(project: Project) -> None:
     exact = execute(project)["train/loss_step"][1]
     precisions: dict[Precision, float] = {"64-true": 1e-5, "bf16-mixed": 0.05}
@@ -140,6 +144,7 @@ def test_an_anomaly_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) 
         execute(project, detect_anomaly=True)
 
 
+@pytest.mark.slow
 def test_a_profile_is_kept_with_the_run(project: Project) -> None:
     assert train.main(["--profile", "--limit-batches", "7"]) == 0
     run_id = project.run.info.run_id

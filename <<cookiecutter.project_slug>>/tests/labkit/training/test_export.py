@@ -49,6 +49,7 @@ def test_what_is_read_again_computes_the_same(name: str, tmp_path: Path) -> None
     assert outputs.any()
 
 
+@pytest.mark.slow
 def test_a_program_without_the_code_computes_the_same(tmp_path: Path) -> None:
     task, inputs = TASKS["classification"]
     path, _ = export_network(task, inputs, tmp_path / "best")

@@ -20,6 +20,7 @@ from tests.small_disk import SmallDisk
 
 EVERY_STEP = Duration(1, "steps")
 LAST_WORDS = contextlib.suppress(UnavailableError)
+pytestmark = pytest.mark.slow
 """Whether they still fit on the disk is chance: what could not be written left a few bytes."""
 ERROR = "could not be written (No space left on device)"
 

@@ -4,6 +4,8 @@ import pty
 import subprocess
 import sys
 
+import pytest
+
 from tests.project import ROOT, Project
 
 
@@ -17,6 +19,7 @@ def read_all(descriptor: int) -> str:
     return shown.decode()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_too_the_log_has_what_was_printed_and_secrets_are_masked(project: Project) -> None:
     terminal, end = pty.openpty()
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ from tests.project import Project
 SCRIPT = follow(1.0, 3.0, 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [7, 10])
 def test_a_training_goes_on_elsewhere_as_if_nothing_had_happened(run: Run, project: Project, step: int) -> None:
     train(run, "3 epochs", SCRIPT)
