@@ -36,30 +36,20 @@ def train(
 
     :param rate: The size of a step.
     :param steps: How many.
-    :param label: Any text; "fail" fails, "noise" makes the last number another one every time, and the path of data
-        makes them those of the run.
+    :param label: Any text; "fail" fails, and the path of data makes them those of the run.
     :param seconds: How long it takes, unless it has been interrupted before.
     :param api_key: A secret.
     """
     if label.startswith("/"):
         run.log_footprint(identify_data(Path(label)))
     for step in range(1, steps + 1):
-        noise = time.time_ns() if label == "noise" and step == steps else 0
-        run.log_metrics({"train/loss": FACTOR * rate / step + run.seed + noise}, step=step)
+        run.log_metrics({"train/loss": FACTOR * rate / step + run.seed}, step=step)
     marker = run.folder / "executed"
     seconds = 0.0 if marker.exists() else seconds
     marker.write_text(f"{Path(__file__).parents[1]}\\n{FACTOR}\\n{rate}\\n{api_key}\\n{label}")
     time.sleep(seconds)
     if label == "fail":
         raise RuntimeError("as asked for")
-    if label == "weights":
-        import torch
-
-        from labkit.training.checkpoint import path_of, write
-
-        weight = torch.tensor([1.0, time.time_ns()], dtype=torch.float64)
-        write({"state_dict": {"weight": weight, "bias": torch.ones(3)}}, path_of(run.folder, "last"))
-        run.log_artifact(path_of(run.folder, "last"), "checkpoints")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from labkit.command import UsageError
 from labkit.data.footprint import record_footprint
@@ -21,6 +22,8 @@ from labkit.report.reproduction import (
 from labkit.tracking.attempt import recording
 from labkit.tracking.run import Run, open_run
 from labkit.tracking.state import STATE_TAG
+from labkit.training.checkpoint import path_of
+from labkit.training.checkpoint import write as write_checkpoint
 from tests.project import Project
 from tests.repository import write
 from tests.tiny_study import seal
@@ -88,18 +91,7 @@ class TestCompareHistories:
         assert not other.is_identical
 
 
-@pytest.mark.slow
 class TestReadHistory:
-    def test_what_was_added_to_a_finished_run_is_not_part_of_it(self, study: Project) -> None:
-        run = make_finished_run(study, "steps=2,seed=0")
-        with recording(run):
-            run.log_metrics({"test/accuracy": 0.5, "train/loss": 9.0}, step=3)
-        expected = {"train/loss": {1: 5.0, 2: 2.5}}
-        assert read_history(run) == expected
-        assert "test/accuracy" in study.run.data.metrics
-        (run.folder / "spool.jsonl").unlink()  # now the store alone knows
-        assert read_history(run) == expected
-
     def test_what_the_store_has_not_heard_of_is_known_from_this_machine(self, project: Project, run: Run) -> None:
         assert project.run.data.metrics == {}
         run.log_metrics({"train/loss": 1.0, "train/rate": math.inf}, step=1)
@@ -109,19 +101,29 @@ class TestReadHistory:
 
 
 @pytest.mark.slow
-def test_a_run_that_does_the_same_again_is_identical(study: Project) -> None:
-    old = make_finished_run(study, "rate=3,seed=7")
+def test_a_run_does_the_same_again_with_its_own_code_and_data_or_not_at_all(
+    study: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = study.path / "data" / "cells"
+    write(data, {"a.txt": "1"})
+    old = make_finished_run(study, f"rate=3,seed=7,label={data}")
+    assert old.root is not None
     write(study.path, {"tiny/model.py": "FACTOR = 666.0\n"})  # of no interest: the run has its own code
     with recording(old):
-        old.log_metrics({"test/accuracy": 0.5}, step=3)
+        old.log_metrics({"test/accuracy": 0.5, "train/loss": 9.0}, step=4)  # nor this: it had finished
+    history = {"train/loss": {1: 37.0, 2: 22.0, 3: 17.0}}
+    assert read_history(old) == history
+    (old.folder / "spool.jsonl").unlink()  # now the store alone knows
+    assert read_history(old) == history
+
     done = reproduce(study, old.identifier)
     assert done.returncode == 0, done.stderr
     (new,) = find_reproductions(study, old)
     assert new != old.identifier
-    again = study.store.get_run(new)
-    assert again.data.params == study.store.get_run(old.identifier).data.params
+    again, stored = study.store.get_run(new), study.store.get_run(old.identifier)
+    assert again.data.params == stored.data.params
     assert again.data.tags[STATE_TAG] == "finished"
-    assert again.info.experiment_id == study.store.get_run(old.identifier).info.experiment_id
+    assert again.info.experiment_id == stored.info.experiment_id
     lines = done.stdout.splitlines()
     assert [line.split() for line in lines if line.startswith("train/loss ") and "identical" in line] == [
         ["train/loss", "17", "17", "identical"]
@@ -129,50 +131,39 @@ def test_a_run_that_does_the_same_again_is_identical(study: Project) -> None:
     assert not any("test/accuracy" in line for line in lines)
     assert lines[-2:] == ["Both ran in the same environment.", f"The run {new} is identical to {old.identifier}."]
 
+    write(data, {"a.txt": "2"})
+    record_footprint(data)
+    capfd.readouterr()
+    assert reproduce_run(old.identifier) == 1
+    errors = capfd.readouterr().err
+    assert f"not {old.root} as --expect says: these are other data." in errors
+    assert "ended with exit code 2 and is not compared" in errors
 
-@pytest.mark.slow
-def test_a_run_that_does_something_else_is_not(study: Project) -> None:
-    old = make_finished_run(study, "label=noise,seed=7")
+
+def test_it_is_said_what_differs_in_numbers_weights_and_environment(
+    study: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    old = pretend_finished_run(study, metrics={"train/loss": 5.0})
+    new = pretend_finished_run(study, metrics={"train/loss": 5.5}, reproduces=old)
+    for run, value in ((old, 1.0), (new, 1.25)):
+        weights = {"weight": torch.tensor([1.0, value]), "bias": torch.ones(3)}
+        write_checkpoint({"state_dict": weights}, path_of(run.folder, "last"))
     path = old.folder / "environment.json"
     surroundings = json.loads(path.read_text())
     packages = surroundings["packages"] | {"torch": "0.1"}
     path.write_text(json.dumps(surroundings | {"packages": packages, "cores": 1000}))
-    done = reproduce(study, old.identifier)
-    assert done.returncode == 1, done.stderr
-    assert "differs at 1 of 3 steps, first at 3, by at most " in done.stdout
-    rows = [line.split() for line in done.stdout.splitlines()]
+
+    assert reproduce_run(old.identifier, reproduction=new.identifier) == 1
+    printed = capsys.readouterr().out
+    assert "differs at 1 of 1 steps, first at 1, by at most 0.5" in printed
+    assert "1 of 2 weights differ" in printed
+    assert "weight: 1 of 2 values, by at most 0.25" in printed
+    assert "best.ckpt" not in printed
+    rows = [line.split() for line in printed.splitlines()]
     assert ["cores", "1000", str(len(os.sched_getaffinity(0)))] in rows
     assert ["packages:", "torch", "0.1", surroundings["packages"]["torch"]] in rows
-    (new,) = find_reproductions(study, old)
-    assert done.stdout.endswith(f"The run {new} is not identical to {old.identifier}.\n")
-
-
-@pytest.mark.slow
-def test_a_run_is_reproduced_with_its_own_data_or_not_at_all(study: Project) -> None:
-    data = study.path / "data" / "cells"
-    write(data, {"a.txt": "1"})
-    old = make_finished_run(study, f"label={data}")
-    assert old.root is not None
-    done = reproduce(study, old.identifier)
-    assert done.returncode == 0, done.stderr
-
-    write(data, {"a.txt": "2"})
-    record_footprint(data)
-    done = reproduce(study, old.identifier)
-    assert done.returncode == 1
-    assert f"not {old.root} as --expect says: these are other data." in done.stderr
-    assert "ended with exit code 2 and is not compared" in done.stderr
-
-
-@pytest.mark.slow
-def test_weights_are_compared(study: Project) -> None:
-    old = make_finished_run(study, "label=weights")
-    done = reproduce(study, old.identifier)
-    assert done.returncode == 1, done.stderr
-    assert "1 of 2 weights differ" in done.stdout
-    assert "weight: 1 of 2 values, by at most " in done.stdout
-    assert "best.ckpt" not in done.stdout
-    assert "train/loss" in done.stdout
+    assert printed.endswith(f"The run {new.identifier} is not identical to {old.identifier}.\n")
 
 
 @pytest.mark.slow
@@ -198,8 +189,7 @@ def test_an_interrupted_reproduction_goes_on_where_it_is_named(study: Project) -
         f"reproduce-run: the run {new} ended with exit code 75 and is not compared. "
         f"To go on: reproduce-run {old.identifier} --reproduction {new}"
     )
-    done = reproduce(study, old.identifier, "--reproduction", new)
-    assert done.returncode == 0, done.stderr
+    assert reproduce_run(old.identifier, reproduction=new) == 0
     assert find_reproductions(study, old) == [new]
 
 
