@@ -28,16 +28,17 @@ class Parts(NamedTuple):
     footprint: Footprint
 
 
-def find_parts(environment: Environment, source: str = "spiral", fold: int = 0) -> Parts:
+def find_parts(environment: Environment, source: str | None = None, fold: int = 0) -> Parts:
     """Draw or load points in their parts: 60 percent to learn from, 20 to judge by, 20 to test once.
 
     :param environment: Where buckets and caches are.
-    :param source: A distribution, or what `prepare` made of one, a folder or an address.
+    :param source: A distribution, or what `prepare` made of one, a folder or an address; by default, the spiral.
     :param fold: Which quarter of those that are not for testing is to judge by.
     :return: The parts, the same in every run, or runs could not be compared.
     :raises UsageError: If there are no such data, or they are not as recorded.
     :raises StorageError: If they cannot be had.
     """
+    source = source or "spiral"
     if source in get_args(Distribution):
         points = draw_points(cast("Distribution", source))
         return make_parts(points, fold_points(points), fold, measure_arrays(points._asdict()))
