@@ -9,6 +9,7 @@ from torch import Tensor
 
 from labkit.report.figures import (
     embed,
+    plot_boundaries,
     plot_confusion,
     plot_confusion_rates,
     plot_distributions,
@@ -21,6 +22,9 @@ from labkit.report.results import plot_results
 from labkit.tracking.run import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from labkit.data.loading import Loader
     from labkit.training.task import Task
 
@@ -44,6 +48,33 @@ class ConfusionPicture(Callback):
         counts, step = confusion.cpu().numpy(), trainer.global_step
         self.run.log_figure(f"confusion-counts-validation-{step:06d}", plot_confusion(counts))
         self.run.log_figure(f"confusion-rates-validation-{step:06d}", plot_confusion_rates(counts))
+
+
+class BoundaryPicture(Callback):
+    """Keeps, at every validation, where a classifier of points in two dimensions decides for which class."""
+
+    def __init__(self, run: Run, points: Tensor, classes: Tensor) -> None:
+        """Keep them with a run.
+
+        :param run: The run that the training is part of.
+        :param points: The samples to draw, ``(samples, 2)``.
+        :param classes: The class number of each, ``(samples,)``.
+        """
+        self.run = run
+        self.points = points.numpy()
+        self.classes = classes.numpy()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep that of the validation that has just ended, while the model still judges and does not learn."""
+        if not self.run.is_led_here:
+            return
+
+        def predict(points: "NDArray[np.float64]") -> "NDArray[np.floating]":
+            inputs = torch.from_numpy(points).to(device=pl_module.device, dtype=torch.float32)
+            return pl_module(inputs).float().cpu().numpy()
+
+        figure = plot_boundaries(predict, self.points, self.classes)
+        self.run.log_figure(f"boundaries-{trainer.global_step:06d}", figure)
 
 
 class Predictions(NamedTuple):
