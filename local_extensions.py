@@ -42,7 +42,7 @@ class LabkitExtension(Extension):
         filters: dict[str, Callable[..., Any]] = {
             "accept": accept,
             "json": quote,
-            "locked": locked,
+            "known": known,
             "markdown": markdown,
             "package": package,
             "record": record,
@@ -106,19 +106,25 @@ def package(slug: str) -> str:
     return f"project_{name}" if name[:1].isdigit() else name
 
 
-def locked(kind: str) -> list[str]:
-    """Return the names that the lock takes, of the `distributions` or the `import_names`, for a hook."""
-    return locked_names()[kind]
+def known(kind: str) -> list[str]:
+    """Return the names of the `distributions`, the `import_names` or the `starters` that there are, for a hook."""
+    return known_names()[kind]
 
 
 @functools.cache
-def locked_names() -> dict[str, list[str]]:
-    """Read the names that the lock takes: of its distributions, and those they are imported by."""
+def known_names() -> dict[str, list[str]]:
+    """Read the names that the lock takes, of its distributions and those they are imported by, and the starters'."""
     lock = (PROJECT / "poetry.lock").read_text(encoding="utf-8")
     names = re.findall(r'^name = "(.+)"$', lock, re.MULTILINE)
     distributions = {re.sub(r"[._-]+", "-", name).lower() for name in names}
     import_names = {name.replace("-", "_") for name in distributions}.union(OTHER_IMPORT_NAMES.split())
-    return {"distributions": sorted(distributions), "import_names": sorted(import_names)}
+    return {"distributions": sorted(distributions), "import_names": sorted(import_names), "starters": starters()}
+
+
+def starters() -> list[str]:
+    """List the studies that a project can begin with: the one that the project's files are, then those of folders."""
+    questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    return [questions["starter"], *sorted(folder.name for folder in (PROJECT / "starters").glob("*/"))]
 
 
 def refusals(answers: Mapping[str, object]) -> dict[str, str]:
@@ -129,7 +135,7 @@ def refusals(answers: Mapping[str, object]) -> dict[str, str]:
         raise ImportError(f"{location} is no Python module")
     hook = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(hook)
-    return hook.refusals(answers, **locked_names())
+    return hook.refusals(answers, **known_names())
 
 
 def accept(answers: Mapping[str, object]) -> str:

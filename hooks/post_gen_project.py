@@ -1,4 +1,4 @@
-"""Put the new project under git, the bare rendering on the branches `main` and `template`, and print the next steps."""
+"""Finish the new project: take its study, commit the bare rendering on `main` and `template`, print the next steps."""
 
 import json
 import os
@@ -9,6 +9,18 @@ from pathlib import Path
 
 # A hook of git, or a Makefile called by one, exports these: they would lead git to the other repository.
 OF_ANOTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
+
+
+def take_starter(name: str) -> None:
+    """Lay the files of a study over those of the project, in the current folder, and remove all studies' folders.
+
+    :param name: The study; the one without a folder is what the project's files are.
+    """
+    starters = Path("starters")
+    if (starters / name).is_dir():
+        shutil.copytree(starters / name, ".", dirs_exist_ok=True)
+    if starters.is_dir():
+        shutil.rmtree(starters)
 
 
 def commit_rendering(name: str, email: str) -> None:
@@ -38,6 +50,7 @@ def commit_rendering(name: str, email: str) -> None:
 def main() -> int:
     """Finish the project in the current folder."""
     answers = json.loads(r"""<< cookiecutter | jsonify >>""")
+    take_starter(answers["starter"])
     if shutil.which("git") is None:
         print("git is missing: the project is not under version control, and works but for `make template-update`.")
     else:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-FOLDERS = "benchmarks build data deploy dist docker docs make mlartifacts mlruns runs sessions test tests"
+FOLDERS = "benchmarks build data deploy dist docker docs make mlartifacts mlruns runs sessions starters test tests"
 LONGEST_NAME = 100
 
 FORMS = {
@@ -54,32 +54,44 @@ EXAMPLES = {
     "author_name": "Ada Lovelace",
     "license": "MIT",
     "python_version": "3.11",
+    "starter": "image-classification",
 } | {field: example for field, (_, _, example) in FORMS.items()}
 OPTIONAL = frozenset({"repository_url", "container_registry", "slurm_host", "kubernetes_namespace", "bucket"})
 
 
 def refusals(
-    answers: Mapping[str, object], *, distributions: Collection[str], import_names: Collection[str]
+    answers: Mapping[str, object],
+    *,
+    distributions: Collection[str],
+    import_names: Collection[str],
+    starters: Collection[str],
 ) -> dict[str, str]:
     """Say of every bad answer what is wrong with it.
 
     :param answers: The answers by the names of their questions; names that begin with an underscore are no answers.
     :param distributions: Names of the locked dependencies, lower-case, with hyphens.
     :param import_names: Names under which the locked dependencies are imported, lower-case.
+    :param starters: The studies that a project can begin with.
     :return: One sentence for each bad answer, by the name of its question: the value, the rule, an example.
     """
     found: dict[str, str] = {}
     for field, value in answers.items():
         if field.startswith("_"):
             continue
-        rule = next(broken_rules(field, value, distributions=distributions, import_names=import_names), None)
+        rules = broken_rules(field, value, distributions=distributions, import_names=import_names, starters=starters)
+        rule = next(rules, None)
         if rule is not None:
             found[field] = f"{field} is {json.dumps(value, default=str)}, but {rule}."
     return found
 
 
 def broken_rules(
-    field: str, value: object, *, distributions: Collection[str], import_names: Collection[str]
+    field: str,
+    value: object,
+    *,
+    distributions: Collection[str],
+    import_names: Collection[str],
+    starters: Collection[str],
 ) -> Iterator[str]:
     """Yield the rules that an answer breaks, the plainest first, each with an example that would pass."""
     if not isinstance(value, str):
@@ -93,6 +105,9 @@ def broken_rules(
         yield from broken_slug_rules(value, distributions)
     elif field == "package_name":
         yield from broken_package_rules(value, import_names)
+    elif field == "starter":
+        if value not in starters:
+            yield f"it must be one of {', '.join(starters)}, for example {EXAMPLES['starter']}"
     elif field in FORMS:
         form, rule, example = FORMS[field]
         if not re.fullmatch(form, value, re.ASCII):
@@ -135,9 +150,10 @@ def broken_package_rules(package: str, import_names: Collection[str]) -> Iterato
 def main() -> int:
     """Check the answers and the folder of the project that is about to be written, which is the current one."""
     answers = json.loads(r"""<< cookiecutter | jsonify >>""")
-    distributions = json.loads(r"""<< "distributions" | locked | jsonify >>""")
-    import_names = json.loads(r"""<< "import_names" | locked | jsonify >>""")
-    found = refusals(answers, distributions=distributions, import_names=import_names)
+    distributions = json.loads(r"""<< "distributions" | known | jsonify >>""")
+    import_names = json.loads(r"""<< "import_names" | known | jsonify >>""")
+    starters = json.loads(r"""<< "starters" | known | jsonify >>""")
+    found = refusals(answers, distributions=distributions, import_names=import_names, starters=starters)
     if any(Path.cwd().iterdir()):
         slug = answers["project_slug"]
         found.setdefault(

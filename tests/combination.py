@@ -13,6 +13,7 @@ COMBINATIONS: dict[str, dict[str, str]] = {
         "author_email": "ada@example.org",
         "license": "BSD-3-Clause",
         "python_version": "3.12",
+        "starter": "image-classification",
         "repository_url": "https://github.com/ada/scanned-digits",
         "container_registry": "registry.example.org:5000/my-group",
         "slurm_host": "ada@login.example.org",

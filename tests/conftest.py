@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +20,16 @@ def project(combination: str, tmp_path_factory: pytest.TempPathFactory) -> Proje
     return render(tmp_path_factory.mktemp(combination), COMBINATIONS[combination])
 
 
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project generated from the defaults; it is only copied."""
+    return render(tmp_path_factory.mktemp("pristine"), {})
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Project:
+def fresh(pristine: Project, tmp_path: Path) -> Project:
     """A project generated from the defaults, to do with as one likes."""
-    return render(tmp_path, {})
+    return Project(shutil.copytree(pristine.folder, tmp_path / pristine.folder.name, symlinks=True))
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +42,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[images.Store]:
     base = tmp_path_factory.getbasetemp()
     with images.share_store((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "containers") as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def imaged(store: images.Store, pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a training image; it is only read."""
+    folder = tmp_path_factory.mktemp("imaged") / pristine.folder.name
+    project = Project(shutil.copytree(pristine.folder, folder, symlinks=True))
+    project.adopt_tools()
+    store.make(project, "training-image")
+    return project

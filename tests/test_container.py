@@ -9,12 +9,17 @@ from images import Store
 from project import Project, run
 
 
+@pytest.fixture(scope="module")
+def record(imaged: Project, store: Store) -> str:
+    """What a project knows of its development image."""
+    store.make(imaged, "development-image")
+    return imaged.read("docker/development-image.yaml")
+
+
 @pytest.fixture
-def project(fresh: Project, store: Store) -> Project:
+def project(fresh: Project, record: str) -> Project:
     """A project with a development image, and without an environment of its own."""
-    fresh.adopt_tools()
-    store.make(fresh, "development-image")
-    run("rm", "-r", ".tools", folder=fresh.folder)
+    (fresh.folder / "docker" / "development-image.yaml").write_text(record)
     return fresh
 
 

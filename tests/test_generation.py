@@ -114,8 +114,8 @@ def test_make_project_asks_on_a_terminal_and_again_where_an_answer_is_bad(tmp_pa
         env=environment() | {"GIT_CONFIG_GLOBAL": str(settings), "HOME": str(tmp_path), "TERM": "dumb"},
     )
     os.close(theirs)
-    # All thirteen, then the package's name once more.
-    answers = ["<< 7 * 7 >>", "seven", "class", "", "", "", "3", *[""] * 6, "seven"]
+    # All fourteen, then the package's name once more.
+    answers = ["<< 7 * 7 >>", "seven", "class", "", "", "", "3", *[""] * 7, "seven"]
     os.write(terminal, "".join(f"{answer}\n" for answer in answers).encode())
     screen = b""
     while True:
@@ -137,6 +137,7 @@ def test_make_project_asks_on_a_terminal_and_again_where_an_answer_is_bad(tmp_pa
         "author_email": "ada@example.org",
         "license": "Apache-2.0",
         "python_version": "3.11",
+        "starter": "image-classification",
         **dict.fromkeys(("repository_url", "container_registry", "slurm_host", "kubernetes_namespace", "bucket"), ""),
     }
 

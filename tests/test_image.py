@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import secrets
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,22 +70,19 @@ def find_facts(project: Project, target: str) -> dict[str, str]:
     return yaml.safe_load(project.read(f"docker/{target}-image.yaml"))
 
 
-def find_in_layers(store: Store, text: str) -> list[str]:
-    """Find the files that hold a text in all layers and descriptions of all images of a store."""
-    found = subprocess.run(
-        ["grep", "--recursive", "--files-with-matches", "--fixed-strings", text, store.folder / "storage"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode in {0, 1}, found.stderr
-    return found.stdout.splitlines()
+def find_in_layers(store: Store, texts: list[str], since: Path) -> set[str]:
+    """Find which texts stand in the layers and descriptions of images that are no older than a file."""
+    oldest = since.stat().st_ctime_ns
+    found: set[str] = set()
+    for path in (store.folder / "storage").rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_ctime_ns >= oldest:
+            content = path.read_bytes()
+            found |= {text for text in texts if text.encode() in content}
+    return found
 
 
-def test_a_run_executes_in_the_training_image_and_records_its_digest(store: Store, project: Project) -> None:
-    built = store.make(project, "training-image")
-    facts = find_facts(project, "training")
-    assert built.stdout.splitlines()[-2:] == [facts["tag"], facts["digest"]]
+def test_a_run_executes_in_the_training_image_and_records_its_digest(store: Store, imaged: Project) -> None:
+    facts = find_facts(imaged, "training")
     assert (facts["base"], facts["python"], facts["torch"]) == ("localhost/base:latest", "3.11", "cpu")
     (described,) = json.loads(store.podman("image", "inspect", facts["digest"]).stdout)
     assert described["Config"]["User"] == "10001"
@@ -95,7 +91,7 @@ def test_a_run_executes_in_the_training_image_and_records_its_digest(store: Stor
 
     # By whoever is in the image, who may write nothing of the project.
     home = {"RUNS_PATH": "/home/researcher/runs", "MLFLOW_TRACKING_URI": "sqlite:////home/researcher/mlflow.db"}
-    options = ["--rm", f"--volume={project.folder}:/project:ro", "--workdir=/project"]
+    options = ["--rm", f"--volume={imaged.folder}:/project:ro", "--workdir=/project"]
     options += [f"--env={name}={value}" for name, value in home.items()]
     options += [f"--env=TRAINING_IMAGE={facts['digest']}"]
     program = (
@@ -125,19 +121,18 @@ def test_the_password_of_a_private_index_is_used_and_is_in_no_layer(
 
     image = find_facts(project, "training")["digest"]
     store.podman("run", "--rm", image, "python", "-c", "import stand_in, torch")
-    assert find_in_layers(store, f"stand-in==1.0 --hash=sha256:{digest}") != []  # what is there is found
-    assert find_in_layers(store, index.password) == find_in_layers(store, index.credentials) == []
+    there = f"stand-in==1.0 --hash=sha256:{digest}"
+    assert find_in_layers(store, [there, index.password, index.credentials], since=netrc) == {there}
     assert index.password not in built.stdout + built.stderr
 
 
-def test_the_training_image_holds_the_locked_packages_and_no_code(store: Store, project: Project) -> None:
-    store.make(project, "training-image")
-    image = find_facts(project, "training")["digest"]
+def test_the_training_image_holds_the_locked_packages_and_no_code(store: Store, imaged: Project) -> None:
+    image = find_facts(imaged, "training")["digest"]
     listing = "from importlib.metadata import distributions as all\nfor one in all(): print(one.name, one.version)"
     held = dict(
         line.split() for line in store.podman("run", "--rm", image, "python", "-c", listing).stdout.splitlines()
     )
-    locked = project.run(".tools/bin/poetry export --without-hashes").stdout.splitlines()
+    locked = imaged.run(".tools/bin/poetry export --without-hashes").stdout.splitlines()
     versions = dict(line.partition(";")[0].strip().split("==") for line in locked)
     cuda = {name for name in versions if name.startswith(("nvidia-", "cuda-")) or name == "triton"}
     elsewhere = {line.partition("==")[0] for line in locked if 'sys_platform == "win32"' in line}
@@ -152,12 +147,14 @@ def test_the_training_image_holds_the_locked_packages_and_no_code(store: Store, 
     assert code.stdout == ""
 
 
-def test_an_image_of_the_same_lock_is_the_same_and_has_the_same_name(store: Store, project: Project) -> None:
-    store.make(project, "training-image")
-    first = project.read("docker/training-image.yaml")
+def test_an_image_of_the_same_lock_is_the_same_and_has_the_same_name(
+    store: Store, imaged: Project, project: Project
+) -> None:
     (project.folder / "my_research" / "model.py").write_text("changed = True\n")
-    store.make(project, "training-image")
-    assert project.read("docker/training-image.yaml") == first
+    built = store.make(project, "training-image")
+    assert project.read("docker/training-image.yaml") == imaged.read("docker/training-image.yaml")
+    facts = find_facts(project, "training")
+    assert built.stdout.splitlines()[-2:] == [facts["tag"], facts["digest"]]
     assert project.git("status", "--porcelain").splitlines() == [
         " M my_research/model.py",
         "?? docker/training-image.yaml",

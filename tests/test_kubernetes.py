@@ -99,13 +99,15 @@ def test_a_session_is_submitted_once_and_watched_and_stopped(user: User, api: Ku
     api.add_pod(name, 0, phase="Failed", exit_code=75, log="first\n")
     api.add_pod(name, 0, phase="Running", log="second\n")
     api.add_pod(name, 1, phase="Pending")
-    table = [line.split() for line in user("kubernetes-status").stdout.splitlines()]
-    assert table == [
-        ["unit", "job", "pod", "restarts", "state"],
-        [f"{session[1]}/0", name, "Running", "1"],
-        [f"{session[1]}/1", name, "Pending", "0"],
-        [session[1], name, "1", "without", "a", "pod"],
+    count, *table = user("kubernetes-status").stdout.splitlines()
+    assert count == "3: 2 Pending, 1 Running"
+    assert [line.split() for line in table] == [
+        ["unit", "job", "pod", "restarts", "arguments"],
+        [f"{session[1]}/0", name, "Running", "1", "seed=1"],
+        [f"{session[1]}/1", name, "Pending", "0", "seed=2"],
+        [f"{session[1]}/2", name, "Pending", "(without", "a", "pod)", "0", "seed=3"],
     ]
+    assert "Running" in user("kubernetes-status", f"{session[1]}/0").stdout
     log = user("kubernetes-log", f"{session[1]}/0", "--follow").stdout
     assert re.sub(r"==> .*\n", "", log) == "first\nsecond\n"
     waiting = user("kubernetes-log", f"{session[1]}/1", code=2).stderr
@@ -175,14 +177,12 @@ def test_who_is_not_known_or_finds_no_server_is_told_so(user: User, api: Kuberne
 
 
 def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
-    user: User, api: KubernetesApi, store: Store, tracking: TrackingServer, tmp_path: Path
+    user: User, api: KubernetesApi, store: Store, imaged: Project, tracking: TrackingServer
 ) -> None:
-    project = user.project
-    project.adopt_tools()
-    store.make(project, "training-image")
-    user.profile(yaml.safe_load(project.read("docker/training-image.yaml"))["digest"])
+    folder = user.project.folder.parent
+    user.profile(yaml.safe_load(imaged.read("docker/training-image.yaml"))["digest"])
     user("kubernetes-launch", "--entry-point", "train", "--argument-sets", "seed=1,2,architecture=mlp,duration=1 epoch")
-    (project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after it was sealed')\n")
+    (user.project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after it was sealed')\n")
     (job,), (secret,) = api.find("jobs"), api.find("secrets")
     name = job["metadata"]["name"]
 
@@ -190,12 +190,12 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
     spec = job["spec"]["template"]["spec"]
     spec["containers"][0]["env"].append({"name": "JOB_COMPLETION_INDEX", "value": "1"})
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial"}, "spec": spec}
-    file = tmp_path / "pod.yaml"
+    file = folder / "pod.yaml"
     file.write_text(yaml.safe_dump(pod))
     # Podman 4.3 refuses the Secret objects that it makes itself: it reads the values of a secret as JSON.
     values = {key: base64.b64encode(value.encode()).decode() for key, value in secret["stringData"].items()}
-    (tmp_path / "secret.json").write_text(json.dumps(values))
-    store.podman("secret", "create", secret["metadata"]["name"], tmp_path / "secret.json")
+    (folder / "secret.json").write_text(json.dumps(values))
+    store.podman("secret", "create", secret["metadata"]["name"], folder / "secret.json")
     store.podman("play", "kube", "--network=host", file)
     try:
         code = store.podman("wait", "trial-run").stdout.strip()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from project import ENVIRONMENT, TEMPLATE, TOOLS, cookiecutter_by, interpreter, run
 
-from local_extensions import refusals
+from local_extensions import refusals, starters
 
 GOOD = {"project_name": "My Research", "project_slug": "my-research", "package_name": "my_research"}
 
@@ -39,6 +39,10 @@ REFUSALS = [
     ("package_name", "sklearn", "a dependency of the project is imported by that name", "my_research"),
     ("package_name", "torchmetrics", "a dependency of the project is imported by that name", "my_research"),
     ("package_name", "tests", "the project has a folder of that name", "my_research"),
+    ("starter", "", "must not be empty", "image-classification"),
+    ("starter", "../labkit", f"it must be one of {', '.join(starters())}", "image-classification"),
+    ("starter", "image_classification", f"it must be one of {', '.join(starters())}", "image-classification"),
+    ("package_name", "starters", "the project has a folder of that name", "my_research"),
     ("author_email", "ada", "an e-mail address", "ada@example.org"),
     ("author_email", "ada@localhost", "an e-mail address", "ada@example.org"),
     ("author_email", "ada lovelace@example.org", "an e-mail address", "ada@example.org"),
@@ -119,6 +123,7 @@ def test_the_hook_refuses_by_itself_on_every_python(tmp_path: Path, version: str
         **GOOD,
         "license": "MIT",
         "python_version": "3.11",
+        "starter": "image-classification",
         "package_name": "class",
         "author_name": "'\"\\ $(touch x) 😀",
         "__license_expression": "MIT",

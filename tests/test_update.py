@@ -164,6 +164,26 @@ def test_new_questions_take_their_defaults_and_are_listed(updated: Updated) -> N
     assert "New question" not in updated.update().stdout
 
 
+def test_a_starter_that_was_chosen_stays_chosen(original: Path, tmp_path: Path) -> None:
+    template = tmp_path / "labkit"
+    shutil.copytree(original, template)
+    own, other = (SOURCE / "starters" / name / "<<cookiecutter.package_name>>" for name in ("own", "other"))
+    for folder in (own, other):
+        (template / folder).mkdir(parents=True)
+        (template / folder / "model.py").write_text(f'"""The {folder.parent.name} one."""\n', encoding="utf-8")
+    commit(template, "Offer two starters")
+    updated = Updated(render(tmp_path / "mine", {"starter": "own"}, template=template), template)
+    for folder in (own, other):
+        name = (folder / "model.py").relative_to(SOURCE)
+        updated.edit_template(name, updated.source(name).replace("one", "newer one"))
+
+    done = updated.update()
+
+    assert "New question" not in done.stdout
+    assert updated.project.read(MODEL) == '"""The own newer one."""\n'
+    assert updated.project.git("diff", "--name-only", "HEAD~1").split() == [".labkit.json", MODEL]
+
+
 def test_it_says_when_there_is_nothing_new(updated: Updated) -> None:
     before = updated.project.git("rev-parse", "HEAD", "template")
 

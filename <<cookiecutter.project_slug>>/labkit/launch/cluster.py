@@ -45,6 +45,17 @@ class Resources(Record):
         """Return these resources, and where they say nothing the other ones."""
         return other.model_copy(update=self.model_dump(exclude_none=True))
 
+    def require_time_to_work(self) -> None:
+        """Make sure that no checkpoint would have to be written before a run begins.
+
+        :raises UsageError: If it would.
+        """
+        if self.time and self.signal_before and parse_duration(self.time) <= parse_duration(self.signal_before):
+            raise UsageError(
+                f"--time {self.time} leaves nothing after --signal-before {self.signal_before}: give more of the one, "
+                "or less of the other."
+            )
+
 
 class Paths(Record):
     """Where things are on the cluster, for all of its machines.

@@ -20,8 +20,8 @@ from labkit.launch.search import choose, is_adaptive, watch
 from labkit.launch.standing import read_standings, tell_state
 from labkit.launch.trial import TRIALS, SealedSession, begin
 from labkit.launch.unit import Unit, parse_unit
-from labkit.tracking.run import Run, open_run
-from labkit.tracking.state import State
+from labkit.tracking.run import Run, open_run, read_tags
+from labkit.tracking.state import STATE_TAG, State
 
 
 @launcher(unit_option)
@@ -58,6 +58,9 @@ def execute_trial(session: SealedSession, index: int) -> int:
     :param index: The trial's number.
     :return: The exit code; 0 for one that has finished before.
     """
+    environment = session.run.environment
+    if read_tags(environment, session.identifier).get(STATE_TAG) != State.RUNNING:
+        tell_state(environment, session.identifier, State.RUNNING)
     run = begin(session, index, lambda trial: choose(session, trial) if session.manifest.choices else trial.arguments)
     if run.has_finished:
         print(f"run         {run.identifier} has finished before")

@@ -3,7 +3,7 @@
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -114,7 +114,17 @@ class Plan:
         return self.session.experiment_name or self.study
 
 
-def seal(request: Request, environment: Environment, words: Sequence[str] | None = None) -> Sealed:
+def accept(_: Session) -> None:
+    """Have nothing against a session."""
+
+
+def seal(
+    request: Request,
+    environment: Environment,
+    words: Sequence[str] | None = None,
+    *,
+    check: Callable[[Session], None] = accept,
+) -> Sealed:
     """Make what is asked for complete in the tracking store, or find what is there already.
 
     With ``request.dry_run`` nothing is made, and what would be is printed.
@@ -122,15 +132,18 @@ def seal(request: Request, environment: Environment, words: Sequence[str] | None
     :param request: What is asked for.
     :param environment: Says which project, and which store.
     :param words: The command line, to be recorded; this process's own by default.
+    :param check: Refuses what could not be handed over, before anything is made.
     :return: What to hand over to an executor.
     :raises UsageError: If anything about it is wrong; there is nothing new in the store then.
     """
     if request.run_id is not None:
         sealed = reopen(request, environment)
+        check(sealed.session)
         if request.dry_run:
             print("\n".join(map(str, sealed.units)))
         return sealed
     session = read_session(request.file, request.options) if request.file else parse_session({}, request.options)
+    check(session)
     with checked_out(environment.project_path, session.version) as project:
         code = replace(environment, project_path=project)
         masker = Masker(environment.secrets())

@@ -63,13 +63,27 @@ def read_standings(session: SealedSession) -> list[Standing]:
     environment = session.run.environment
     started = {
         int(entry.data.tags[TRIAL_TAG].rpartition("/")[2]): entry
-        for entry in _search(environment, session.identifier)
-        if TRIAL_TAG in entry.data.tags
+        for entry in search_trials(environment, session.identifier)
     }
     return [
         _describe(environment, index, started[index]) if index in started else Standing(index=index)
         for index in range(session.manifest.trials)
     ]
+
+
+def search_trials(environment: Environment, session_id: str) -> "Iterator[StoredRun]":
+    """Yield what the store has of the trials of a session that have begun.
+
+    :param environment: Says which store.
+    :param session_id: The session's id.
+    :return: Their runs.
+    """
+    token = None
+    while True:
+        page, token = _ask_for_page(environment, session_id, token)
+        yield from (entry for entry in page if TRIAL_TAG in entry.data.tags)
+        if not token:
+            return
 
 
 @asks_the_store
@@ -108,15 +122,6 @@ def _describe(environment: Environment, index: int, entry: "StoredRun") -> Stand
         is_pruned=PRUNED_TAG in entry.data.tags,
         parameters=entry.data.params,
     )
-
-
-def _search(environment: Environment, session_id: str) -> Iterator["StoredRun"]:
-    token = None
-    while True:
-        page, token = _ask_for_page(environment, session_id, token)
-        yield from page
-        if not token:
-            return
 
 
 @asks_the_store

@@ -1,13 +1,15 @@
-"""Pictures of a classification, kept with its run while it trains and when it has been trained."""
+"""What a task does with data, for pictures of it; and those that are kept with a run that trains or has trained."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from labkit.report.figures import (
     embed,
+    plot_boundaries,
     plot_confusion,
     plot_confusion_rates,
     plot_distributions,
@@ -21,6 +23,9 @@ from labkit.report.results import plot_results
 from labkit.tracking.run import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from labkit.data.loading import Loader
     from labkit.training.task import Task
 
@@ -44,6 +49,58 @@ class ConfusionPicture(Callback):
         counts, step = confusion.cpu().numpy(), trainer.global_step
         self.run.log_figure(f"confusion-counts-validation-{step:06d}", plot_confusion(counts))
         self.run.log_figure(f"confusion-rates-validation-{step:06d}", plot_confusion_rates(counts))
+
+
+class BoundaryPicture(Callback):
+    """Keeps, at every validation, where a classifier of points in two dimensions decides for which class."""
+
+    def __init__(self, run: Run, points: Tensor, classes: Tensor) -> None:
+        """Keep them with a run.
+
+        :param run: The run that the training is part of.
+        :param points: The samples to draw, ``(samples, 2)``.
+        :param classes: The class number of each, ``(samples,)``.
+        """
+        self.run = run
+        self.points = points.numpy()
+        self.classes = classes.numpy()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep that of the validation that has just ended, while the model still judges and does not learn."""
+        if not self.run.is_led_here:
+            return
+
+        def predict(points: "NDArray[np.float64]") -> "NDArray[np.floating]":
+            inputs = torch.from_numpy(points).to(device=pl_module.device, dtype=torch.float32)
+            return pl_module(inputs).float().cpu().numpy()
+
+        figure = plot_boundaries(predict, self.points, self.classes)
+        self.run.log_figure(f"boundaries-{trainer.global_step:06d}", figure)
+
+
+class Predictions(NamedTuple):
+    """What a task made of samples, in their order."""
+
+    inputs: NDArray[Any]
+    predictions: NDArray[Any]
+    targets: NDArray[Any]
+
+
+def predict(task: "Task", loader: "Loader") -> Predictions:
+    """Apply a task to batches, as it is used when it is judged.
+
+    :param task: The task with its weights.
+    :param loader: Batches whose first part are the inputs, a tensor.
+    :return: Inputs, and the predictions and targets of the task's results.
+    """
+    device = next(task.parameters()).device
+    task.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.no_grad():
+        for inputs, *others in loader:
+            result = task.compute([inputs.to(device), *(other.to(device) for other in others)])
+            parts.append((inputs, result.prediction.cpu(), result.target.cpu()))
+    return Predictions(*(torch.cat(part).numpy() for part in zip(*parts, strict=True)))
 
 
 def illustrate(task: "Task", run: Run, loader: "Loader") -> None:

@@ -10,6 +10,8 @@ from labkit.tracking.contact import describe
 from labkit.tracking.lane import LARGEST_BATCH
 
 SECONDS_BETWEEN_BATCHES: Final = 1.0
+SHARE_OF_TIME: Final = 0.2
+"""What carrying takes of the time at most, unless it is to hurry: the training may need the same cores as the store."""
 SECONDS_BETWEEN_TRIES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -36,7 +38,7 @@ class Carrier:
         self._seconds_for_a_try = seconds_for_a_try
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._wake = threading.Event()
-        self._is_abandoned = False
+        self._is_abandoned = self._hurries = False
         self._trying_since: float | None = None
         self._failing_since: float | None = None
         self._failed_at = self._empty_at = 0.0
@@ -46,7 +48,8 @@ class Carrier:
         self._thread.start()
 
     def hurry(self) -> None:
-        """Try now, rather than when it is time."""
+        """Try now, rather than when it is time, and from now on without rests."""
+        self._hurries = True
         self._wake.set()
 
     def abandon(self) -> None:
@@ -84,7 +87,8 @@ class Carrier:
                 failures += 1
                 self._note_failure(error, began)
             else:
-                wait = 0.0 if amount >= LARGEST_BATCH else SECONDS_BETWEEN_BATCHES
+                rest = 0.0 if self._hurries else (time.monotonic() - began) * (1 / SHARE_OF_TIME - 1)
+                wait = rest if amount >= LARGEST_BATCH else max(rest, SECONDS_BETWEEN_BATCHES)
                 failures = 0
                 self._note_success(amount, began)
             self._trying_since = None

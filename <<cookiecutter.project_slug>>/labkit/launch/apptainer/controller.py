@@ -34,8 +34,8 @@ if command -v tmux >/dev/null; then
 else
   nohup setsid bash job.sh >log 2>&1 </dev/null &
 fi
-for _ in {{1..200}}; do
-  if [[ -e pid ]]; then exit 0; fi
+for _ in {{1..600}}; do
+  if [[ ! -e credentials ]]; then exit 0; fi # which the job removes when it begins
   sleep 0.05
 done
 echo "job.sh does not start" >&2
@@ -43,9 +43,7 @@ refuse
 """
 LOOK: Final = """
 cd -- {folder} 2>/dev/null || exit 0
-for job in */; do
-  job=${{job%/}}
-  [[ -e $job/record ]] || continue
+ls -tr -- */record 2>/dev/null | while IFS=/ read -r job _; do
   alive=over
   if [[ -e $job/pid ]] && kill -0 "$(<"$job/pid")" 2>/dev/null; then alive=active; fi
   printf 'job\\t%s\\t%s\\t%s\\n' "$job" "$alive" "$(<"$job/record")"
@@ -154,7 +152,7 @@ def look(site: Site) -> list[Work]:
     """See what there is.
 
     :param site: Where.
-    :return: The jobs.
+    :return: The jobs, the oldest first.
     """
     return read_work(site.host.require(LOOK.format(folder=shlex.quote(str(site.folder)))))
 

@@ -75,8 +75,6 @@ def render_job(template: Path, job: Job) -> str:
     :return: The script; no argument of a run stands in it, and no secret.
     """
     resources = job.resources.over(DEFAULTS)
-    if resources.nodes != 1:
-        raise UsageError("a machine without a scheduler is one machine: leave out --nodes.")
     return render(
         template,
         command=shlex.join([*enter(job), "bootstrap.py", job.order]),
@@ -86,6 +84,16 @@ def render_job(template: Path, job: Job) -> str:
         units=1 if job.trials is None else len(job.trials),
         variables=dict(sorted({**job.host.variables, **job.host.paths.variables, "JOB_ID": job.name}.items())),
     )
+
+
+def require_one_machine(resources: Resources) -> None:
+    """Make sure that nobody asks for several.
+
+    :param resources: What each unit is to get.
+    :raises UsageError: If somebody does.
+    """
+    if (resources.nodes or 1) > 1:
+        raise UsageError("a machine without a scheduler is one machine: leave out --nodes.")
 
 
 def enter(job: Job) -> list[str]:

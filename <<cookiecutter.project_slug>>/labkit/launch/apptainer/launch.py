@@ -6,11 +6,11 @@ from typing import Final, cast
 from labkit.command import EXIT_DONE, UsageError
 from labkit.environment import Environment
 from labkit.launch.apptainer.controller import Site, Work, find_idle, find_site, look, start
-from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job
+from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job, require_one_machine
 from labkit.launch.cluster import ApptainerHost, find_cluster
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
 from labkit.launch.sealing import Sealed, find_hash, seal
-from labkit.launch.session import read_session
+from labkit.launch.session import Session, read_session
 from labkit.launch.surroundings import find_variables, write_exports
 
 HASH_OF_A_DRY_RUN: Final = "0" * 64
@@ -34,7 +34,13 @@ def apptainer_launch(request: Request, *, devices: str = "") -> int:
     require_reachable(profile, environment)
     work = [] if request.dry_run else look(site)  # before anything is sealed
     idle = read_devices(devices) or (find_idle(site.host) if _needs_accelerators(request, profile) else [])
-    sealed = seal(request, environment)
+
+    def check(session: Session) -> None:
+        resources = session.resources.over(profile.resources)
+        require_one_machine(resources)
+        choose_lanes(idle, resources.gpus or 0, None, units=1)
+
+    sealed = seal(request, environment, check=check)
     sealed.require_no_secrets()
     sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
     job = plan_job(sealed, profile, site, work, idle=idle, sha256=sha256, environment=environment)

@@ -1,27 +1,30 @@
 """Reading what jobs on a machine without a scheduler print: `apptainer-log --help`."""
 
-import shlex
-
 from labkit.command import UsageError, command
 from labkit.launch.apptainer.status import find_work, open_site
+from labkit.launch.output import print_output
 
 
 @command
-def apptainer_log(target: str, *, cluster: str | None = None) -> None:
-    """Print what runs have printed, over all their restarts. Examples: apptainer-log 4f0c12, apptainer-log 4f0c12/3.
+def apptainer_log(target: str, *, follow: bool = False, cluster: str | None = None) -> None:
+    """Print what runs have printed, over all their restarts. Examples: apptainer-log 4f0c12/3 --follow.
 
     :param target: The id of a session or a run, or SESSION/NUMBER for a trial.
+    :param follow: Whether to go on until the jobs have ended.
     :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.
     """
     site = open_site(cluster)
     launch, _, number = target.partition("/")
-    files = [
-        f"{job.name}/output/{place}.txt"
-        for job in find_work(site, launch)
-        for place in sorted([*job.running, *job.ended])
-        if not number or job.unit(place) == f"{job.launch}/{number}"
-    ]
-    if not files:
+
+    def find() -> tuple[list[str], bool]:
+        chosen = [
+            (job, place)
+            for job in find_work(site, launch)
+            for place in range(job.size)
+            if not number or job.unit(place).endswith(f"/{number}")
+        ]
+        is_over = not any(job.is_active and place not in job.ended for job, place in chosen)
+        return [f"{job.name}/output/{place}.txt" for job, place in chosen], is_over
+
+    if not print_output(site.host, site.folder, find, follow=follow):
         raise UsageError(f"'{target}' has printed nothing yet: see `apptainer-status {launch}`.")
-    words = " ".join(map(shlex.quote, files))
-    print(site.host.require(f"cd -- {shlex.quote(str(site.folder))} && cat -- {words}"), end="")

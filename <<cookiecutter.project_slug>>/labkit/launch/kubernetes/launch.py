@@ -6,12 +6,11 @@ from typing import Final, cast
 from labkit.command import EXIT_DONE, UnavailableError, UsageError
 from labkit.environment import Environment
 from labkit.launch.cluster import KubernetesCluster, find_cluster
-from labkit.launch.duration import parse_duration
 from labkit.launch.kubernetes.job import DEFAULTS, TEMPLATE, Job, make_manifests, show_manifests
 from labkit.launch.kubernetes.namespace import Namespace, Work
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
 from labkit.launch.sealing import Sealed, find_hash, seal
-from labkit.launch.session import read_session
+from labkit.launch.session import Session, read_session
 from labkit.launch.surroundings import find_variables
 
 HASH_OF_A_DRY_RUN: Final = "0" * 64
@@ -32,7 +31,11 @@ def kubernetes_launch(request: Request) -> int:
     require_reachable(environment)
     namespace = None if request.dry_run else Namespace(cluster)
     work = namespace.find_work() if namespace else []  # before anything is sealed
-    sealed = seal(request, environment)
+
+    def check(session: Session) -> None:
+        session.resources.over(cluster.resources).over(DEFAULTS).require_time_to_work()
+
+    sealed = seal(request, environment, check=check)
     sealed.require_no_secrets()
     sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
     jobs = plan_jobs(sealed, cluster, work, image=image, sha256=sha256)
@@ -66,15 +69,8 @@ def plan_jobs(sealed: Sealed, cluster: KubernetesCluster, work: list[Work], *, i
     :param image: The image to execute in.
     :param sha256: The hash of the code.
     :return: The jobs, none for what is under way; one for each trial where machines share it.
-    :raises UsageError: If a checkpoint would have to be written before a job begins.
     """
     resources = sealed.session.resources.over(cluster.resources)
-    signal_before = resources.over(DEFAULTS).signal_before or ""
-    if resources.time and parse_duration(resources.time) <= parse_duration(signal_before):
-        raise UsageError(
-            f"--time {resources.time} leaves nothing after --signal-before {signal_before}: give more of the one, or "
-            "less of the other."
-        )
     active = [job for job in work if job.is_active and job.launch == sealed.identifier]
     groups: list[tuple[int, ...] | None]
     if sealed.trials is None:

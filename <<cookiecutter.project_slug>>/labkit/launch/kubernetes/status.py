@@ -1,6 +1,6 @@
 """Where Jobs of Kubernetes and their runs stand: `kubernetes-status --help`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from labkit.command import command
@@ -8,13 +8,10 @@ from labkit.environment import Environment
 from labkit.launch.kubernetes.launch import find_profile
 from labkit.launch.kubernetes.namespace import Namespace, Pod, Work
 from labkit.launch.kubernetes.selection import Choice, find_choices
-from labkit.launch.standing import read_standings
-from labkit.launch.trial import SealedSession
-from labkit.tracking.contact import asks_the_store
-from labkit.tracking.run import connect, open_run
-from labkit.tracking.state import STATE_TAG
+from labkit.launch.overview import Job, choose, collect, show
 
-HEADINGS: Final = ("unit", "job", "pod", "restarts", "state")
+PENDING: Final = "Pending"
+RUNNING: Final = "Running"
 
 
 @command
@@ -29,55 +26,37 @@ def kubernetes_status(target: str | None = None, *, cluster: str | None = None) 
     environment = Environment.read()
     namespace = Namespace(find_profile(cluster, environment))
     choices = [Choice(job=job) for job in namespace.find_work()] if target is None else find_choices(namespace, target)
-    if not choices:
-        print(f"There is nothing of Labkit's in {namespace.name}.")
-        return
-    rows: list[tuple[str, ...]] = []
-    for choice in choices:
-        states = find_states(environment, choice.job)
-        rows += describe(choice.job, choice.select(namespace.find_pods(choice.job.name)), states)
-    print(make_table(rows))
+    jobs = choose(pair for choice in choices for pair in describe(choice.job, namespace.find_pods(choice.job.name)))
+    rows = collect(environment, dict.fromkeys(choice.job.launch for choice in choices), jobs)
+    if single := {choice.job.unit(choice.index) for choice in choices if choice.index is not None}:
+        rows = [row for row in rows if row.unit in single]
+    print(show(rows, "pod") if rows else f"There is nothing of Labkit's in {namespace.name}.")
 
 
-def describe(job: Work, pods: Sequence[Pod], states: dict[str, str]) -> list[tuple[str, ...]]:
-    """Write rows of the table, one for each unit of a Job that has a pod; of those that wait, one for all.
+def describe(work: Work, pods: Sequence[Pod]) -> Iterator[tuple[str, Job]]:
+    """Say what Kubernetes has of each unit of a Job; pure.
 
-    :param job: The Job.
+    :param work: The Job.
     :param pods: Its pods, the oldest first.
-    :param states: The states of runs, by unit.
-    :return: The rows.
+    :return: Units and what Kubernetes says of them; of a Job that has ended, only those that have a pod.
     """
-    indices = sorted({pod.index for pod in pods})
-    rows: list[tuple[str, ...]] = []
-    for index in indices:
-        attempts = [pod for pod in pods if pod.index == index]
-        unit = job.unit(index)
-        rows.append((unit, job.name, attempts[-1].phase, str(len(attempts) - 1), states.get(unit, "")))
-    if waiting := len(job.trials or (0,)) - len(indices):
-        rows.append((job.launch, job.name, f"{waiting} without a pod", "", ""))
-    return rows
-
-
-def make_table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Write a table.
-
-    :param rows: Its cells, under :data:`HEADINGS`.
-    :return: Lines, the columns under each other.
-    """
-    columns = list(zip(HEADINGS, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in (HEADINGS, *rows))
-
-
-@asks_the_store
-def find_states(environment: Environment, job: Work) -> dict[str, str]:
-    """Ask the store where runs stand.
-
-    :param environment: Says which store.
-    :param job: The Job that executes them.
-    :return: The states by unit.
-    """
-    if job.trials is None:
-        return {job.launch: connect(environment).get_run(job.launch).data.tags[STATE_TAG]}
-    standings = read_standings(SealedSession(open_run(environment, job.launch)))
-    return {f"{job.launch}/{standing.index}": standing.state for standing in standings if standing.state}
+    # Of the machines that share a run, the first one speaks for all.
+    indices = range(len(work.trials or (0,)))
+    attempts = {index: [pod for pod in pods if pod.index == index] for index in indices}
+    for index, own in attempts.items():
+        if own:
+            word, _, detail = own[-1].phase.partition(" ")
+            is_active = word in {PENDING, RUNNING}
+            yield (
+                work.unit(index),
+                Job(
+                    name=work.name,
+                    word=word,
+                    detail=detail,
+                    restarts=len(own) - 1,
+                    is_active=is_active,
+                    is_waiting=word == PENDING,
+                ),
+            )
+        elif work.is_active:
+            yield work.unit(index), Job(name=work.name, word=PENDING, detail="(without a pod)", is_waiting=True)

@@ -3,13 +3,12 @@
 import sys
 from typing import cast
 
-from labkit.command import EXIT_DONE, UnavailableError, UsageError
+from labkit.command import EXIT_DONE, UnavailableError
 from labkit.environment import Environment
 from labkit.launch.cluster import SlurmCluster, find_cluster
-from labkit.launch.duration import parse_duration
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
 from labkit.launch.sealing import Sealed, seal
-from labkit.launch.session import read_session
+from labkit.launch.session import Session, read_session
 from labkit.launch.slurm.array import write_numbers
 from labkit.launch.slurm.controller import Site, View, find_site, look, plan, submit
 from labkit.launch.slurm.job import DEFAULTS, TEMPLATE, Job, find_opener, render_job
@@ -28,7 +27,13 @@ def slurm_launch(request: Request) -> int:
     cluster = find_profile(request.options.get("cluster") or _named_in_file(request), environment)
     site = find_site(cluster, environment)
     view = View() if request.dry_run else look(site)  # before anything is sealed
-    sealed = seal(request, environment)
+
+    def check(session: Session) -> None:
+        resources = session.resources.over(cluster.resources)
+        resources.over(DEFAULTS).require_time_to_work()
+        find_opener(cluster, resources)
+
+    sealed = seal(request, environment, check=check)
     sealed.require_no_secrets()
     jobs = plan_jobs(sealed, cluster, site, view)
     scripts = [render_job(environment.project_path / TEMPLATE, job) for job in jobs]
@@ -66,15 +71,8 @@ def plan_jobs(sealed: Sealed, cluster: SlurmCluster, site: Site, view: View) -> 
     :param site: Where its commands are given.
     :param view: What has been submitted already.
     :return: The jobs, none for what is under way.
-    :raises UsageError: If a checkpoint would have to be written before a job begins.
     """
     resources = sealed.session.resources.over(cluster.resources)
-    signal_before = resources.over(DEFAULTS).signal_before or ""
-    if resources.time and parse_duration(resources.time) <= parse_duration(signal_before):
-        raise UsageError(
-            f"--time {resources.time} leaves nothing after --signal-before {signal_before}: give more of the one, or "
-            "less of the other."
-        )
     if sealed.trials is None:
         arrays = [] if any(entry.unit == sealed.identifier and entry.is_active for entry in view.entries) else [None]
     else:

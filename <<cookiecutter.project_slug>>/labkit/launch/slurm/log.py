@@ -1,16 +1,12 @@
 """Reading what jobs of Slurm print: `slurm-log --help`."""
 
-import time
-from typing import Final
-
 from labkit.command import UsageError, command
 from labkit.environment import Environment
+from labkit.launch.output import print_output
 from labkit.launch.slurm.controller import find_site, look
+from labkit.launch.slurm.job import OUTPUT
 from labkit.launch.slurm.launch import find_profile
-from labkit.launch.slurm.output import read_output
 from labkit.launch.slurm.selection import find_jobs_of, select
-
-SECONDS_BETWEEN_LOOKS: Final = 2.0
 
 
 @command
@@ -25,20 +21,12 @@ def slurm_log(target: str, *, follow: bool = False, cluster: str | None = None) 
     """
     environment = Environment.read()
     site = find_site(find_profile(cluster, environment), environment)
-    view = look(site)
-    choices = find_jobs_of(environment, target, view)
-    sizes: dict[str, int] = {}
-    shown = None
-    while True:
-        is_over = not any(entry.is_active for entry in select(choices, view))
-        for file, size, text in read_output(site, choices, sizes):
-            if file != shown:
-                print(f"==> {file}")
-            sizes[file], shown = size, file
-            print(text, end="", flush=True)
-        if is_over or not follow:
-            break
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-        view = look(site)
-    if not sizes:
+    choices = find_jobs_of(environment, target, look(site))
+    tasks = {choice: "*" if choice.task is None else str(choice.task) for choice in choices}
+    files = [f"{choice.name}/{OUTPUT}/{task}.txt" for choice, task in tasks.items()]
+
+    def find() -> tuple[list[str], bool]:
+        return files, not any(entry.is_active for entry in select(choices, look(site)))
+
+    if not print_output(site.host, site.folder, find, follow=follow):
         raise UsageError(f"'{target}' has printed nothing yet: it waits in the queue, see `slurm-status {target}`.")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class ExploreData(Step):
     """Count and measure the samples ``(input, class)``, and look for those that are in both parts.
 
+    An input may have several classes, such as an image one for each pixel: then these are counted.
+
     Scores: the number of samples and the smallest share of a class in each part; how many samples to judge by are also
     among those to learn from; how many inputs hold NaN or infinity; the range, mean and deviation of inputs.
     """
@@ -52,9 +54,9 @@ class ExploreData(Step):
             "validation/also in training": sum(_identify(sample) in seen for sample in validation[0]),
         }
         for part, (_, classes) in {"training": training, "validation": validation}.items():
-            counts = Counter(classes.tolist())
+            counts = Counter(classes.flatten().tolist())
             values[f"{part}/samples"] = len(classes)
-            values[f"{part}/smallest share of a class"] = min(counts.values()) / len(classes)
+            values[f"{part}/smallest share of a class"] = min(counts.values()) / classes.numel()
             values[f"{part}/classes"] = dict(sorted(counts.items()))
         return values
 

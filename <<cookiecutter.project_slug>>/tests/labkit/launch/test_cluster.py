@@ -95,3 +95,9 @@ def test_a_span_of_time_is_read(text: str, seconds: int) -> None:
 def test_what_is_no_span_of_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no span of time"):
         parse_duration(text)
+
+
+def test_a_limit_that_leaves_no_time_to_work_is_refused() -> None:
+    Resources(time="11m", signal_before="10m").require_time_to_work()
+    with pytest.raises(UsageError, match=r"^--time 10m leaves nothing after --signal-before 10m: "):
+        Resources(time="10m", signal_before="10m").require_time_to_work()

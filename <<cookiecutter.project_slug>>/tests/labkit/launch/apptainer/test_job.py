@@ -1,5 +1,7 @@
 import json
-from pathlib import PurePosixPath
+import shutil
+import subprocess
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -11,6 +13,7 @@ from labkit.launch.cluster import ApptainerHost, Paths, Resources
 from tests.project import ROOT
 
 FOLDER = PurePosixPath("/data/my runs/.apptainer")
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def make_job(host: ApptainerHost, **resources: int) -> Job:
@@ -24,6 +27,32 @@ def make_job(host: ApptainerHost, **resources: int) -> Job:
         sha256="f" * 64,
         token="0a1b",
     )
+
+
+GOLDEN_JOBS = {
+    "container": make_job(
+        ApptainerHost(
+            container="training.sif",
+            paths=Paths(runs=PurePosixPath("/data/my runs"), data=PurePosixPath("/data/the group's data")),
+            variables={"OMP_NUM_THREADS": "4"},
+        ),
+        gpus=2,
+        max_restarts=3,
+    ),
+    "environment": make_job(ApptainerHost(paths=Paths(environment=PurePosixPath("/opt/my env"))), tasks_per_node=2),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_JOBS)
+def test_a_script_is_what_it_was(name: str) -> None:
+    assert render_job(ROOT / TEMPLATE, GOLDEN_JOBS[name]) == (GOLDEN / f"{name}.sh").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck: apt-get install shellcheck")
+@pytest.mark.parametrize("name", GOLDEN_JOBS)
+def test_shellcheck_has_nothing_to_say(name: str) -> None:
+    done = subprocess.run(["shellcheck", GOLDEN / f"{name}.sh"], capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
 
 
 def test_a_container_sees_the_folders_of_the_profile_and_is_entered_where_the_bootstrap_is() -> None:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from labkit.launch import bootstrap
 from labkit.launch.bootstrap import PORT
 from labkit.launch.cluster import KubernetesCluster, Paths, Resources
 from labkit.launch.kubernetes.job import (
@@ -21,6 +23,7 @@ from labkit.launch.numbers import find_spans, read_spans
 from tests.project import ROOT
 
 LAUNCH = "0123456789abcdef0123456789abcdef"
+GOLDEN = Path(__file__).parent / "golden"
 IMAGE = "registry.example.org/my-group/my-research@sha256:0"
 
 
@@ -33,6 +36,30 @@ def read_order(job: Job) -> dict[str, Any]:
     """Return what the container of a job is told."""
     (container,) = render_job(ROOT / TEMPLATE, job)["spec"]["template"]["spec"]["containers"]
     return json.loads(container["command"][-1])
+
+
+GOLDEN_JOBS = {
+    "session": make_job(
+        trials=(0, 1, 2, 5),
+        parallel=2,
+        cluster=KubernetesCluster(
+            paths=Paths(data=PurePosixPath("/data")), volumes={"/data": "our-data"}, variables={"NOTE": "it's odd"}
+        ),
+        resources=Resources(gpus=1, cpus=4, memory="16G", time="1d", max_restarts=3),
+    ),
+    "nodes": make_job(resources=Resources(nodes=2, tasks_per_node=4, gpus=4)),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_JOBS)
+def test_manifests_are_what_they_were(name: str) -> None:
+    manifests = make_manifests(ROOT / TEMPLATE, GOLDEN_JOBS[name], {"AWS_SECRET_ACCESS_KEY": "canary"})
+    (container,) = manifests[-1]["spec"]["template"]["spec"]["containers"]
+    program = inspect.getsource(bootstrap)
+    container["command"] = [
+        "the bootstrap" if word.strip() == program.strip() else word for word in container["command"]
+    ]
+    assert show_manifests(manifests) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def test_a_session_is_one_job_with_a_pod_for_each_trial() -> None:

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 from labkit.launch.kubernetes.namespace import Pod, Work
 from labkit.launch.kubernetes.selection import choose
-from labkit.launch.kubernetes.status import describe, make_table
+from labkit.launch.kubernetes.status import describe
+from labkit.launch.overview import Job
 
 RUN = Work(name="labkit-aa-1", launch="aa11", trials=None, is_active=True)
 SESSION = Work(name="labkit-bb-1", launch="bb22", trials=(0, 4, 5), is_active=True)
@@ -28,12 +31,14 @@ def test_what_is_not_there_is_not_found() -> None:
         assert choose(WORK, target) == []
 
 
-def test_the_table_has_a_row_for_each_trial_that_has_begun_and_one_for_all_others() -> None:
+def test_every_trial_of_a_job_has_a_row_and_its_restarts_are_counted() -> None:
     pods = [make_pod(0, "Succeeded"), make_pod(2, "Failed (exit code 75)"), make_pod(2, "Running")]
-    rows = describe(SESSION, pods, {"bb22/0": "finished", "bb22/5": "running"})
-    assert make_table(rows).splitlines() == [
-        "unit    job          pod              restarts  state",
-        "bb22/0  labkit-bb-1  Succeeded        0         finished",
-        "bb22/5  labkit-bb-1  Running          1         running",
-        "bb22    labkit-bb-1  1 without a pod",
-    ]
+    name = SESSION.name
+    assert dict(describe(SESSION, pods)) == {
+        "bb22/0": Job(name=name, word="Succeeded", is_active=False),
+        "bb22/4": Job(name=name, word="Pending", detail="(without a pod)", is_waiting=True),
+        "bb22/5": Job(name=name, word="Running", restarts=1),
+    }
+    assert dict(describe(replace(SESSION, is_active=False), pods[:1])) == {
+        "bb22/0": Job(name=name, word="Succeeded", is_active=False)
+    }

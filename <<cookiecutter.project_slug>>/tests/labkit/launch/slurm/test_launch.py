@@ -54,11 +54,6 @@ def test_what_the_user_says_counts_more_than_the_profile() -> None:
     assert (job.resources.time, job.resources.cpus) == ("1h", 8)
 
 
-def test_a_limit_that_leaves_no_time_to_work_is_refused() -> None:
-    with pytest.raises(UsageError, match="--time 10m leaves nothing after --signal-before 10m"):
-        plan(seal(None, time="10m", signal_before="10m"), View())
-
-
 def test_a_unit_is_executed_in_the_environment_or_in_a_container() -> None:
     assert find_opener(CLUSTER, Resources()) == ("/home/me/.venv/bin/local-launch",)
     image = CLUSTER.model_copy(update={"container": "/images/it.sif"})

@@ -1,0 +1,42 @@
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim import SGD
+from torch.utils.data import TensorDataset
+
+from labkit.data.loading import Loader
+from labkit.report.figures import plot_boundaries
+from labkit.report.illustration import BoundaryPicture
+from labkit.tracking.run import Run
+from labkit.training.duration import Duration
+from labkit.training.seeding import seed_everything
+from labkit.training.tasks import Classification
+from labkit.training.trainer import fit
+
+CLASSES = 5
+POINTS = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+NUMBERS = torch.arange(20) % CLASSES
+
+
+def test_every_validation_draws_how_the_average_of_the_weights_decides_without_dropout(run: Run) -> None:
+    seed_everything(0, "initialisation")
+    network = nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, CLASSES))
+    task = Classification(network, classes=CLASSES, optimizer=partial(SGD, lr=0.1), average_decay=0.9)
+    data = TensorDataset(POINTS, NUMBERS)
+    training, validation = Loader(data, batch_size=5, seed=0, shuffle=True), Loader(data, batch_size=20, seed=0)
+    picture = BoundaryPicture(run, POINTS, NUMBERS)
+
+    fit(task, run, training, validation, duration=Duration(2, "epochs"), callbacks=[picture])
+
+    pictures = sorted((run.folder / "figures").iterdir())
+    assert [path.name for path in pictures] == ["boundaries-000004.png", "boundaries-000008.png"]
+
+    def judge(places: NDArray[np.float64]) -> NDArray[np.floating]:
+        with torch.no_grad():
+            return task.eval()(torch.from_numpy(places).float()).numpy()
+
+    expected = run.log_figure("expected", plot_boundaries(judge, POINTS.numpy(), NUMBERS.numpy()))
+    assert pictures[-1].read_bytes() == expected.read_bytes() != pictures[0].read_bytes()
