@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SAMPLES: Final = 150
+SAMPLES: Final = 120
 """Of a validation set, its first; more would cover one another."""
+FACTOR: Final = 4
+"""Between the numbers of validations at which pictures are drawn."""
 VALUES: Final = 10_000
 """Of the activations of a module at most so many are counted."""
 
@@ -23,7 +25,7 @@ VALUES: Final = 10_000
 class RepresentationPicture(Callback):
     """Keeps where a model places samples by their principal components, and how the activations are distributed.
 
-    This is done at the validations 1, 2, 4, 8 and so on: even a long training has but few of these pictures to draw.
+    This is done at the validations 1, 4, 16 and so on: even a long training has but few of these pictures to draw.
     """
 
     def __init__(self, run: Run) -> None:
@@ -33,6 +35,7 @@ class RepresentationPicture(Callback):
         """
         self.run = run
         self._validations = 0
+        self._next = 1
         self._sample: tuple[Tensor, Tensor] | None = None
 
     def on_validation_batch_end(  # noqa: PLR0917  Lightning's
@@ -52,8 +55,9 @@ class RepresentationPicture(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what the model makes of that batch, while it still judges and does not learn."""
         self._validations += 1
-        if self._sample is None or not self.run.is_led_here or self._validations.bit_count() > 1:
+        if self._validations < self._next or self._sample is None or not self.run.is_led_here:
             return
+        self._next *= FACTOR
         assert isinstance(pl_module, Task)  # noqa: S101  Labkit trains nothing else
         inputs, classes = self._sample
         model, _ = pl_module.parts

@@ -25,7 +25,9 @@ def test_what_leaves_each_module_is_kept() -> None:
     assert len(activations["0"]) <= VALUES
 
 
-def test_it_is_drawn_at_validations_1_2_4_and_so_on_and_what_is_learned_stays_the_same(project: Project) -> None:
+def test_it_is_drawn_at_the_first_and_the_fourth_validation_and_what_is_learned_stays_the_same(
+    project: Project,
+) -> None:
     points, numbers = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
     data = TensorDataset(points, numbers)
 
@@ -40,7 +42,6 @@ def test_it_is_drawn_at_validations_1_2_4_and_so_on_and_what_is_learned_stays_th
     run = project.make_run()
     weight = train(run, RepresentationPicture(run))
     assert sorted(path.name for path in (run.folder / "figures").iterdir()) == [
-        *("activations-000004.png", "activations-000008.png", "activations-000016.png"),
-        *("embedding-000004.png", "embedding-000008.png", "embedding-000016.png"),
+        *("activations-000004.png", "activations-000016.png", "embedding-000004.png", "embedding-000016.png"),
     ]
     assert torch.equal(weight, train(project.make_run()))
