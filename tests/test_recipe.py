@@ -1,10 +1,12 @@
 """The recipe of a fresh project: through all nine steps, and to the step that finds what is wrong."""
 
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project import Project, render
+from project import TEMPLATE, Project, render
 
 STEPS = (
     *("explore data", "evaluate baseline", "check loss at initialisation", "overfit one batch", "overfit"),
@@ -66,6 +68,21 @@ def go(project: Project, words: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def read_tutorial(command: str) -> str:
+    """Return what the tutorial shows a command to print."""
+    page = (TEMPLATE / "docs" / "recipe.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(rf"^    \$ {command}\n((?:    .*\n)+)", page, flags=re.MULTILINE)
+    return textwrap.dedent(shown)
+
+
+def edit(project: Project, file: str, old: str, new: str) -> None:
+    """Replace a text that stands once in a file of the study."""
+    path = project.folder / "my_research" / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def count_runs(project: Project) -> int:
     return len(list((project.folder / "runs").iterdir()))
 
@@ -74,6 +91,8 @@ def test_a_fresh_project_goes_through_all_nine_steps_and_then_has_nothing_to_do(
     output = healthy.read("output.txt")
     for position, step in enumerate(STEPS, start=1):
         assert f"{position}/9 {step}: not run" in output
+    for part in read_tutorial("recipe").split("…\n"):
+        assert part in output
     table = [line for line in output.splitlines() if "up to date" in line]
     assert len(table) == len(STEPS)
 
@@ -82,19 +101,31 @@ def test_a_fresh_project_goes_through_all_nine_steps_and_then_has_nothing_to_do(
     assert count_runs(healthy) == runs
 
 
+def test_a_comment_is_nothing_and_a_helper_is_named(project: Project) -> None:
+    edit(project, "train.py", "def make_task(", "# A comment.\ndef make_task(")
+    edit(project, "model.py", "nn.Dropout(0.25)", "nn.Dropout(0.5)")
+    code, output = go(project, "--list")
+    assert code == 0
+    assert output.count("up to date") == 2
+    assert output.startswith(read_tutorial("recipe --list"))
+    assert "make_task" not in output
+
+
+def test_two_bugs_in_the_data_are_found_at_the_first_step(project: Project) -> None:
+    edit(project, "data.py", ".reshape(-1, *SHAPE) / LARGEST_VALUE", ".reshape(-1, *SHAPE)")
+    edit(project, "data.py", "part = split.folds[fold]", LEAK)
+
+    code, output = go(project)
+
+    assert code == 1, output
+    magnitude = "inputs/largest magnitude is 16, not at most 10"
+    leak = "validation/also in training is 50, not equal to 0"
+    assert f"recipe: the step 'explore data' failed: {magnitude}; {leak}." in output
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "step", "reason"),
     [
-        pytest.param(
-            *("data.py", ".reshape(-1, *SHAPE) / LARGEST_VALUE", ".reshape(-1, *SHAPE)"),
-            *("explore data", "inputs/largest magnitude is 16, not at most 10"),
-            id="inputs not normalised",
-        ),
-        pytest.param(
-            *("data.py", "part = split.folds[fold]", LEAK),
-            *("explore data", "validation/also in training is 50, not equal to 0"),
-            id="train set in validation",
-        ),
         pytest.param(
             "data.py",
             "targets = torch.from_numpy(classes)",
@@ -124,31 +155,12 @@ def test_a_fresh_project_goes_through_all_nine_steps_and_then_has_nothing_to_do(
 def test_a_planted_bug_is_found_at_its_step(
     project: Project, *, file: str, old: str, new: str, step: str, reason: str
 ) -> None:
-    path = project.folder / "my_research" / file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new), encoding="utf-8")
+    edit(project, file, old, new)
 
     code, output = go(project)
 
     assert code == 1, output
     assert f"recipe: the step '{step}' failed: {reason}" in output
-
-
-def test_a_comment_is_nothing_and_a_helper_is_named(project: Project) -> None:
-    path = project.folder / "my_research" / "train.py"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("def make_task(", "# A comment.\ndef make_task("), encoding="utf-8")
-    code, output = go(project, "--list")
-    assert code == 0
-    assert output.count("up to date") == len(STEPS)
-
-    path = project.folder / "my_research" / "model.py"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("nn.Dropout(0.25)", "nn.Dropout(0.5)"), encoding="utf-8")
-    code, output = go(project, "--list")
-    assert output.count("up to date") == 2
-    assert "function my_research.model.cnn changed" in output
 
 
 def test_the_pictures_of_the_inspections_are_kept(healthy: Project) -> None:
