@@ -102,9 +102,6 @@ class Project:
         (shared,) = ENVIRONMENT.glob("lib/python3*/site-packages")
         run(ENVIRONMENT / "bin" / "python", "-m", "venv", "--without-pip", own, folder=self.folder)
         (own / shared.relative_to(ENVIRONMENT) / "shared.pth").write_text(f"{shared}\n", encoding="utf-8")
-        for program in (ENVIRONMENT / "bin").iterdir():
-            if not (own / "bin" / program.name).exists():
-                (own / "bin" / program.name).symlink_to(program)
         run(
             TOOLS / "poetry",
             "install",
@@ -113,6 +110,10 @@ class Project:
             folder=self.folder,
             variables={"VIRTUAL_ENV": str(own)},
         )
+        # After the project's own programs: through a link, these would be written into the shared environment.
+        for program in (ENVIRONMENT / "bin").iterdir():
+            if not (own / "bin" / program.name).exists():
+                (own / "bin" / program.name).symlink_to(program)
 
     def adopt_tools(self) -> None:
         """Give the project the shared Poetry and uv, as if `make init` had set them up for it."""

@@ -199,6 +199,9 @@ class TestViews:
         assert "rates-1" in text
         for heading in ("Metrics", "Figures", "Parameters", "Provenance", "Logs"):
             assert heading in window.texts("#view h2")
+        window.click("#view figcaption a", "step 20, the last of 2")
+        window.await_true("document.querySelectorAll('#view img').length === 2")
+        assert window.texts("#view figcaption") == ["step 10", "step 20"]
 
     def test_the_code_of_two_runs_is_compared(self, window: Browser, address: str, store: Store) -> None:
         window.open(f"{address}/compare?selected={store.ids['first']},{store.ids['last']}")

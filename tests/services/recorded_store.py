@@ -88,13 +88,14 @@ class Recorder:
         return run
 
     def illustrate(self, run: Any) -> None:
-        """Keep a figure and a log with a run."""
+        """Keep a figure, drawn at two steps, and a log with a run."""
         figures, logs = run.folder / "figures", run.folder / "logs"
         figures.mkdir()
         logs.mkdir()
-        (figures / "confusion-validation.png").write_bytes(self.picture)
+        for step in (10, 20):
+            (figures / f"confusion-validation-{step:06d}.png").write_bytes(self.picture)
         (logs / "attempt-1.txt").write_text(f"epoch 1\n{HOSTILE}\nepoch 2\n", encoding="utf-8")
-        self.store.log_artifact(run.identifier, str(figures / "confusion-validation.png"), "figures")
+        self.store.log_artifact(run.identifier, str(figures / "confusion-validation-000010.png"), "figures")
 
 
 def draw() -> bytes:
