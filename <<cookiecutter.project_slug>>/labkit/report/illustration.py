@@ -23,7 +23,6 @@ from labkit.tracking.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
     from labkit.data.loading import Loader
     from labkit.training.task import Task
