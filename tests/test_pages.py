@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import ENVIRONMENT, TEMPLATE, environment
@@ -20,36 +21,44 @@ pytestmark = pytest.mark.xdist_group("pages")
 
 
 class Store:
-    """A folder with a tracking store in it, and the commands that read it."""
+    """A folder with a tracking store in it, a process that records runs there, and the commands that read them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.variables = environment() | {"PYTHONPATH": str(BENCH), "PYTHONDONTWRITEBYTECODE": "1"}
-        self.ids: dict[str, str] = json.loads(self.execute(str(STORE), str(folder)))
+        self._recorder = self.start(str(STORE), str(folder), stdin=subprocess.PIPE)
+        self.ids: dict[str, str] = json.loads(self._read())
 
-    def execute(self, *words: str) -> str:
-        """Run Python on the store, and return what it prints."""
-        done = subprocess.run(
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+        """Start Python on the store."""
+        return subprocess.Popen(
             [ENVIRONMENT / "bin" / "python", "-P", *words],
             cwd=self.folder,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            env=environment() | {"PYTHONPATH": str(BENCH), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    def record(self, code: str) -> str:
-        """Execute code that has a recorder of runs at hand."""
-        head = f"import sys; sys.path.insert(0, {str(STORE.parent)!r}); from pathlib import Path\n"
-        return self.execute("-c", f"{head}from recorded_store import *\nrecorder = Recorder(Path('.'))\n{code}").strip()
+    def record(self, expression: str) -> Any:
+        """Evaluate an expression that has a recorder of runs at hand."""
+        assert self._recorder.stdin is not None
+        print(json.dumps(expression), file=self._recorder.stdin, flush=True)
+        return json.loads(self._read())
+
+    def close(self) -> None:
+        """End the process."""
+        self._recorder.communicate()
+
+    def _read(self) -> str:
+        assert self._recorder.stdout is not None
+        return self._recorder.stdout.readline()
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("study"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Generator[Store]:
+    store = Store(tmp_path_factory.mktemp("study"))
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +70,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Generator[Browser]:
 @pytest.fixture(scope="module")
 def address(store: Store) -> Generator[str]:
     """The address of a dashboard."""
-    process = subprocess.Popen(
-        [ENVIRONMENT / "bin" / "python", "-P", "-m", "labkit.report.dashboard", "--port", "0"],
-        cwd=store.folder,
-        env=store.variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = store.start("-m", "labkit.report.dashboard", "--port", "0")
     try:
         assert process.stdout is not None
         yield process.stdout.readline().split()[4].rstrip("/")
@@ -78,16 +80,22 @@ def address(store: Store) -> Generator[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Generator[Browser]:
+def window(browser: Browser) -> Generator[Browser]:
     """A browser that is to find nothing to complain about, and executes nothing that stands in a name."""
     browser.prefer("light")
-    browser.open(address)
-    browser.await_text("18 runs", ".masthead")
-    browser.await_true("document.querySelector('#controls input')")
     browser.complaints.clear()
     yield browser
     assert browser.complaints == []
     assert browser.dialogs == []
+
+
+@pytest.fixture
+def page(window: Browser, address: str) -> Browser:
+    """The page of runs."""
+    window.open(address)
+    window.await_text("18 runs", ".masthead")
+    window.await_true("document.querySelector('#controls input')")
+    return window
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +103,9 @@ def report(store: Store) -> Path:
     """A report with the details of some runs, and the difference of two."""
     path = store.folder / "report.html"
     pair = (store.ids["first"], store.ids["last"])
-    store.execute("-m", "labkit.report.document", str(path), "--details", "8", "--difference", *pair)
+    process = store.start("-m", "labkit.report.document", str(path), "--details", "8", "--difference", *pair)
+    process.communicate()
+    assert process.returncode == 0
     return path
 
 
@@ -152,48 +162,48 @@ class TestRuns:
 
 
 class TestViews:
-    def test_two_metrics_against_each_other(self, page: Browser) -> None:
-        page.click(".masthead a", "Relation")
-        page.await_true("document.querySelector('#view .point')")
-        choose(page, "Across", "learning_rate")
-        page.await_text("learning_rate", "#view .xtitle")
-        page.hover("#view .point")
-        page.await_true("document.querySelector('#view .hovertext')?.textContent.includes('learning_rate')")
-        said = page.evaluate("document.querySelector('#view .hovertext').textContent")
+    def test_two_metrics_against_each_other(self, window: Browser, address: str) -> None:
+        window.open(f"{address}/relation")
+        window.await_true("document.querySelector('#view .point')")
+        choose(window, "Across", "learning_rate")
+        window.await_text("learning_rate", "#view .xtitle")
+        window.hover("#view .point")
+        window.await_true("document.querySelector('#view .hovertext')?.textContent.includes('learning_rate')")
+        said = window.evaluate("document.querySelector('#view .hovertext').textContent")
         assert "seed" in said
         assert "entry" not in said
-        colours = page.colours("#chart-relation")
+        colours = window.colours("#chart-relation")
         assert next(iter(colours)) == LIGHT
         assert len([colour for colour, count in colours.items() if count > 20]) > 4
 
-    def test_curves_have_bands_over_seeds(self, page: Browser) -> None:
-        page.click(".masthead a", "Curves")
-        page.await_true("document.querySelectorAll('#view .scatterlayer .trace').length > 8")
-        with_bands = page.colours("#chart-curves")
+    def test_curves_have_bands_over_seeds(self, window: Browser, address: str) -> None:
+        window.open(f"{address}/curves")
+        window.await_true("document.querySelectorAll('#view .scatterlayer .trace').length > 8")
+        with_bands = window.colours("#chart-curves")
         assert with_bands[BLUE] > 30
-        page.click("#controls .choices label", "none")
-        page.await_true("document.querySelectorAll('#view .fills path').length === 0")
-        assert page.colours("#chart-curves") != with_bands
+        window.click("#controls .choices label", "none")
+        window.await_true("document.querySelectorAll('#view .fills path').length === 0")
+        assert window.colours("#chart-curves") != with_bands
 
-    def test_a_sweep_is_seen_at_once(self, page: Browser) -> None:
-        page.click(".masthead a", "Sweep")
-        page.await_true("document.querySelector('#chart-importance .point')")
-        assert {"learning_rate", "width", ACCURACY} <= set(page.texts("#chart-parallel .axis-title"))
+    def test_a_sweep_is_seen_at_once(self, window: Browser, address: str) -> None:
+        window.open(f"{address}/sweep")
+        window.await_true("document.querySelector('#chart-importance .point')")
+        assert {"learning_rate", "width", ACCURACY} <= set(window.texts("#chart-parallel .axis-title"))
 
-    def test_a_run_has_figures_logs_and_provenance(self, page: Browser, address: str, store: Store) -> None:
-        page.open(f"{address}/run/{store.ids['first']}")
-        page.await_true("document.querySelector('#view img')?.naturalWidth > 100")
-        page.await_true("document.querySelectorAll('#view .js-plotly-plot .scatterlayer .trace').length === 2")
-        text = page.text("#view")
+    def test_a_run_has_figures_logs_and_provenance(self, window: Browser, address: str, store: Store) -> None:
+        window.open(f"{address}/run/{store.ids['first']}")
+        window.await_true("document.querySelector('#view img')?.naturalWidth > 100")
+        window.await_true("document.querySelectorAll('#view .js-plotly-plot .scatterlayer .trace').length === 2")
+        text = window.text("#view")
         assert f"epoch 1\n{HOSTILE}\nepoch 2" in text
         assert "rates-1" in text
         for heading in ("Metrics", "Figures", "Parameters", "Provenance", "Logs"):
-            assert heading in page.texts("#view h2")
+            assert heading in window.texts("#view h2")
 
-    def test_the_code_of_two_runs_is_compared(self, page: Browser, address: str, store: Store) -> None:
-        page.open(f"{address}/compare?selected={store.ids['first']},{store.ids['last']}")
-        page.await_text("Two runs, and what differs")
-        (model,) = [text for text in page.texts("#view details") if text.startswith("model.py")]
+    def test_the_code_of_two_runs_is_compared(self, window: Browser, address: str, store: Store) -> None:
+        window.open(f"{address}/compare?selected={store.ids['first']},{store.ids['last']}")
+        window.await_text("Two runs, and what differs")
+        (model,) = [text for text in window.texts("#view details") if text.startswith("model.py")]
         assert model.split() == ["model.py", "@@", "-1", "+1", "@@", "-WIDTH", "=", "16", "+WIDTH", "=", "32"]
 
     def test_a_recipe_is_a_timeline_with_custom_steps(self, page: Browser) -> None:
@@ -210,7 +220,7 @@ class TestViews:
 class TestLife:
     def test_what_happens_is_seen_without_a_click(self, page: Browser, address: str, store: Store) -> None:
         made = store.record(
-            "run = recorder.record('alive', seed=3, metrics={ACCURACY: [0.1]}, state='running'); print(run.identifier)"
+            "recorder.record('alive', seed=3, metrics={ACCURACY: [0.1]}, state='running').identifier",
         )
         page.await_text("alive", "#view tbody")
         page.open(f"{address}/run/{made}")
@@ -219,15 +229,6 @@ class TestLife:
         page.await_text("0.75", "#view .metrics")
         store.record(f"recorder.store.delete_run({made!r})")
 
-    def test_it_is_readable_in_the_dark(self, page: Browser, address: str) -> None:
-        page.prefer("dark")
-        for path in ("/", "/curves", "/recipe"):
-            page.open(address + path)
-            page.await_true("document.querySelector('#view > *')")
-            colours = page.colours("body")
-            assert next(iter(colours)) == DARK, path
-            assert colours.get(LIGHT, 0) < 500, path
-
     def test_it_listens_to_this_machine_alone(self, address: str) -> None:
         port = int(address.rpartition(":")[2])
         listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -235,35 +236,31 @@ class TestLife:
         assert own == [f"0100007F:{port:04X}"]
 
 
-class TestHostility:
-    @pytest.mark.parametrize("path", ["/", "/?grouping=seeds", "/relation", "/curves", "/sweep", "/recipe"])
-    def test_a_name_is_a_text_on_every_page(self, page: Browser, address: str, path: str) -> None:
-        page.open(address + path)
-        page.await_true("document.querySelector('#view > *')")
-        assert page.count("#view script, #view img[src=x]") == 0
-        assert page.evaluate("document.title") == "Labkit"
-
-    def test_it_is_a_text_on_the_axes_of_a_sweep(self, page: Browser, address: str) -> None:
-        page.open(f"{address}/sweep")
-        page.await_text("<script>alert('name')</script> <img src=x onerror=alert(2)>", "#chart-parallel")
-
-    def test_its_own_page_shows_it(self, page: Browser, address: str, store: Store) -> None:
-        page.open(f"{address}/run/{store.ids['hostile']}")
-        page.await_text(HOSTILE, "#view h1")
-        assert page.count("#view script, #view img[src=x]") == 0
+@pytest.mark.parametrize("path", ["/", "/?grouping=seeds", "/relation", "/curves", "/sweep", "/recipe", "/run/"])
+def test_on_every_page_a_name_is_a_text_and_what_is_there_is_readable_in_the_dark(
+    window: Browser, address: str, store: Store, path: str
+) -> None:
+    window.prefer("dark")
+    window.open(address + path + (store.ids["hostile"] if path == "/run/" else ""))
+    window.await_true("document.querySelector('#view > *')")
+    if path == "/run/":
+        window.await_text(HOSTILE, "#view h1")
+    if path == "/sweep":
+        window.await_text("<script>alert('name')</script> <img src=x onerror=alert(2)>", "#chart-parallel")
+    assert window.count("#view script, #view img[src=x]") == 0
+    assert window.evaluate("document.title") == "Labkit"
+    colours = window.colours("body")
+    assert next(iter(colours)) == DARK
+    assert colours.get(LIGHT, 0) < 500
 
 
 class TestReport:
     @pytest.fixture
-    def file(self, browser: Browser, report: Path) -> Generator[Browser]:
-        browser.prefer("light")
-        browser.open("about:blank")
-        browser.complaints.clear()
-        browser.open(report.as_uri())
-        browser.await_true("document.documentElement?.dataset.ready")
-        yield browser
-        assert browser.complaints == []
-        assert browser.dialogs == []
+    def file(self, window: Browser, report: Path) -> Browser:
+        window.open("about:blank")
+        window.open(report.as_uri())
+        window.await_true("document.documentElement?.dataset.ready")
+        return window
 
     def test_it_has_every_view(self, file: Browser) -> None:
         assert file.texts("main > section > h1") == [

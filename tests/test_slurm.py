@@ -144,7 +144,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
     project = render(folder / "p", COMBINATIONS["default"])
     (project.folder / "my_research" / "dawdle.py").write_text(DAWDLE)
     train = project.read("my_research/train.py")
-    hooked = train.replace("callbacks=[ConfusionPicture(run)]", "callbacks=[ConfusionPicture(run), Dawdle(run)]")
+    hooked = train.replace("callbacks=[ConfusionPicture(run)", "callbacks=[Dawdle(run), ConfusionPicture(run)")
     hooked = hooked.replace(
         "    from .data import find_parts", "    from .dawdle import Dawdle\n    from .data import find_parts"
     )

@@ -55,6 +55,7 @@ def train(
     from labkit.data.loading import Loader
     from labkit.report.figures import plot_curves
     from labkit.report.illustration import ConfusionPicture, illustrate
+    from labkit.report.representation import RepresentationPicture
     from labkit.training.pretraining import load_pretrained
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
@@ -81,7 +82,7 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
-        callbacks=[ConfusionPicture(run)],
+        callbacks=[ConfusionPicture(run), RepresentationPicture(run)],
     )
     run.log_figure("curves", plot_curves(run.history))
     illustrate(task, run, validation)

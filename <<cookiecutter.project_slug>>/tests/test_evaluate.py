@@ -21,7 +21,7 @@ def test_a_trained_network_reads_digits(project: Project, capsys: pytest.Capture
     assert run.info.status == "FINISHED"
     names = [Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")]
     assert {"curves", "confusion-test", "weights", "gradients"} <= set(names)
-    assert {"scores-validation", "most-wrong-validation", "embedding-validation"} <= set(names)
+    assert {"scores-validation", "most-wrong-validation", "t-sne-in-3-dimensions-validation"} <= set(names)
     assert len([name for name in names if name.startswith("confusion-counts-validation-")]) == 15  # one a validation
     assert len([name for name in names if name.startswith("confusion-rates-validation-")]) == 15
     projector = {Path(file.path).name for file in project.store.list_artifacts(run.info.run_id, "projector")}

@@ -1,12 +1,14 @@
-"""A tracking store with something in it, for tests and measurements of pages: recorded_store.py FOLDER RUNS.
+"""A tracking store with something in it, for tests of pages: recorded_store.py FOLDER; for measurements: FOLDER RUNS.
 
-The first runs are Labkit's own, with figures, logs, code and a recipe; what else is asked for is written into the
-database at once, as thousands of runs would take an hour otherwise.
+For tests, runs are Labkit's own, with figures, logs, code and a recipe, and the process stays to record more: it
+evaluates each line that it is given. For measurements, runs are written into the database at once, as thousands of them
+would take an hour otherwise.
 """
 
 # It runs in a project's environment, which this repository has not.
 # pyright: reportMissingImports=false
 
+import io
 import json
 import math
 import sqlite3
@@ -48,6 +50,7 @@ class Recorder:
         self.folder = folder
         self.environment = Environment.read({}, folder)
         self.store = connect(self.environment)
+        self.picture = draw()
 
     def record(
         self,
@@ -84,29 +87,35 @@ class Recorder:
             self.store.update_run(run.identifier, "RUNNING")
         return run
 
-    def draw(self, run: Any) -> None:
+    def illustrate(self, run: Any) -> None:
         """Keep a figure and a log with a run."""
-        import numpy as np
-        from labkit.report.figures import plot_confusion
-
         figures, logs = run.folder / "figures", run.folder / "logs"
         figures.mkdir()
         logs.mkdir()
-        plot_confusion(np.array([[9, 1], [2, 8]])).savefig(figures / "confusion-validation.png", dpi=80)
+        (figures / "confusion-validation.png").write_bytes(self.picture)
         (logs / "attempt-1.txt").write_text(f"epoch 1\n{HOSTILE}\nepoch 2\n", encoding="utf-8")
         self.store.log_artifact(run.identifier, str(figures / "confusion-validation.png"), "figures")
 
 
-def record_demonstration(folder: Path) -> dict[str, str]:
+def draw() -> bytes:
+    """Draw a figure, as PNG."""
+    import numpy as np
+    from labkit.report.figures import plot_confusion
+
+    buffer = io.BytesIO()
+    plot_confusion(np.array([[9, 1], [2, 8]])).savefig(buffer, dpi=80)
+    return buffer.getvalue()
+
+
+def record_demonstration(recorder: Recorder) -> dict[str, str]:
     """Record runs of two sessions over seeds, two that differ in their code, one that is hostile, and a recipe.
 
     :return: Ids by what the runs are for.
     """
-    recorder = Recorder(folder)
     ids: dict[str, str] = {}
     for number in range(12):
         rate, width, seed = ("0.1", "0.01")[number // 3 % 2], ("16", "64")[number // 6], number % 3
-        (folder / "model.py").write_text(f"WIDTH = {16 if number < 6 else 32}\n", encoding="utf-8")
+        (recorder.folder / "model.py").write_text(f"WIDTH = {16 if number < 6 else 32}\n", encoding="utf-8")
         curve = [accuracy_of(rate, width, seed, step) for step in range(1, STEPS + 1)]
         run = recorder.record(
             f"rate-{rate}-width-{width}-seed-{seed}",
@@ -117,7 +126,7 @@ def record_demonstration(folder: Path) -> dict[str, str]:
             width=width,
         )
         ids["first" if number == 0 else "last"] = run.identifier
-        recorder.draw(run)
+        recorder.illustrate(run)
     hostile = recorder.record(
         HOSTILE, seed=9, metrics={ACCURACY: [0.2, 0.3]}, learning_rate="0.1", width="16", note=HOSTILE
     )
@@ -165,8 +174,12 @@ def record_recipe(recorder: Recorder) -> dict[str, str]:
 
 def record_many(folder: Path, count: int) -> None:
     """Write runs into the database: 2 metrics of 50 steps, 6 parameters, 8 tags each."""
-    recorder = Recorder(folder)
-    store, environment = recorder.store, recorder.environment
+    from labkit.environment import Environment
+    from labkit.tracking.run import connect
+
+    (folder / "MLproject").touch()
+    environment = Environment.read({}, folder)
+    store = connect(environment)
     location = (folder / "mlruns" / "digits").as_uri()
     experiment = store.create_experiment("digits", artifact_location=location)
     path = environment.mlflow_tracking_uri.removeprefix("sqlite:///")
@@ -213,8 +226,17 @@ def record_many(folder: Path, count: int) -> None:
                 )
 
 
+def answer(recorder: Recorder) -> None:
+    """Evaluate expressions, in which ``recorder`` is at hand, a line of JSON each, and print the values likewise."""
+    for line in sys.stdin:
+        value = eval(json.loads(line), {**globals(), "recorder": recorder})  # noqa: S307  the tests' own
+        print(json.dumps(value), flush=True)
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         record_many(Path(sys.argv[1]), int(sys.argv[2]))
     else:
-        print(json.dumps(record_demonstration(Path(sys.argv[1]))))
+        own = Recorder(Path(sys.argv[1]))
+        print(json.dumps(record_demonstration(own)), flush=True)
+        answer(own)

@@ -1,5 +1,7 @@
 """The runs as a local web page: `dashboard --help`."""
 
+import contextlib
+import importlib
 import ipaddress
 import logging
 import mimetypes
@@ -22,11 +24,11 @@ from labkit.report.page.element import Chart, Element, Link, Node, Picture, elem
 from labkit.report.page.query import Band, Grouping, Query
 from labkit.report.page.recipe import find_recipes, make_recipe_page
 from labkit.report.page.relation import choose_axes, make_relation_page
-from labkit.report.page.run import PICTURES, make_run_page
+from labkit.report.page.run import PICTURES, make_run_page, make_series_page
 from labkit.report.page.runs import make_runs_page
 from labkit.report.page.sweep import make_sweep_page
 from labkit.report.snapshot import Snapshot, find_pictures
-from labkit.report.store import StoredRun, read_file
+from labkit.report.store import StoredRun, open_store, read_file
 from labkit.secret import Masker
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def dashboard(*, host: str = "127.0.0.1", port: Annotated[int, Limits(least=0, m
 
     environment = Environment.read()
     snapshot = Snapshot(environment)
-    threading.Thread(target=snapshot.load, daemon=True).start()
+    threading.Thread(target=_prepare, args=[snapshot], daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = make_application(snapshot)
     guard(application.server, host)
@@ -121,7 +123,7 @@ def make_application(snapshot: Snapshot) -> "Dash":
     )
     def show(path: str | None, search: str | None, _: int | None, seen: list[Any] | None) -> Any:
         path, query, version = path or "/", Query.parse(search or ""), snapshot.refresh()
-        run = snapshot.find(path.removeprefix("/run/"))
+        run = snapshot.find(path.rpartition("/")[2])
         now = [version, path, search]
         shown = find_recipes(snapshot.runs) if path == "/recipe" else [run] if run else []
         if now == seen and not any(one.is_active for one in shown):
@@ -325,19 +327,31 @@ def make_component(node: Node, version: int = 0) -> Any:
             return getattr(html, node.tag.capitalize())(children, **_rename(node.attributes))
 
 
+def _prepare(snapshot: Snapshot) -> None:
+    """Read the runs, and then import what takes seconds and is needed by some pages only."""
+    snapshot.load()
+    with contextlib.suppress(UnavailableError):
+        open_store(snapshot.environment)
+    for name in ("optuna.importance", "sklearn.ensemble"):
+        importlib.import_module(name)
+
+
 def _make_page(snapshot: Snapshot, runs: Sequence[StoredRun], path: str, query: Query) -> Element:
     makers: Mapping[str, Callable[[], Element]] = {
         "/": lambda: make_runs_page(runs, query),
         "/recipe": lambda: _make_recipes(snapshot, runs),
         "/relation": lambda: make_relation_page(runs, query),
-        "/curves": lambda: make_curves_page(runs, query, snapshot.read_curve),
+        "/curves": lambda: make_curves_page(runs, query, snapshot.read_curves),
         "/sweep": lambda: make_sweep_page(runs, query, measure_importance),
         "/compare": lambda: _make_difference(snapshot, query),
     }
     if path in makers:
         return makers[path]()
-    run = snapshot.find(path.removeprefix("/run/"))
-    return make_run_page(run, snapshot.read_details(run)) if run else _say("There is no such page.")
+    if run := snapshot.find(path.removeprefix("/run/")):
+        return make_run_page(run, snapshot.read_details(run))
+    if run := snapshot.find(path.removeprefix("/figures/")):
+        return make_series_page(run, snapshot.list_pictures(run.identifier), query.figure)
+    return _say("There is no such page.")
 
 
 def _make_difference(snapshot: Snapshot, query: Query) -> Element:

@@ -241,7 +241,7 @@ def _make_curves(snapshot: Snapshot, runs: Sequence[StoredRun]) -> list[Node]:
     chosen = sorted(of_epochs, key=lambda name: (name not in PREFERRED, name.startswith("train/"), name))[:CURVES]
     charts: list[Node] = []
     for metric in chosen:
-        page = make_curves_page(runs, Query(metric=metric), snapshot.read_curve)
+        page = make_curves_page(runs, Query(metric=metric), snapshot.read_curves)
         charts += [element("div", chart, data_metric=metric) for chart in find_all(page, Chart)]
     return (
         [element("div", _make_choice("metric", chosen, "Metric", chosen[0]), classes="controls"), *charts]

@@ -237,7 +237,7 @@ def plot_distributions(values: Mapping[str, NDArray[np.floating]], title: str) -
         flat = np.asarray(tensor, float).ravel()
         finite = flat[np.isfinite(flat)]
         if len(finite):
-            axes.hist(finite, bins=50, color="C0")
+            axes.stairs(*np.histogram(finite, bins=50), fill=True, color="C0")
         left_out = f", {len(flat) - len(finite)} not finite" if len(finite) < len(flat) else ""
         axes.set_title(f"{name}{left_out}", fontsize="small")
         axes.set_yticks([])

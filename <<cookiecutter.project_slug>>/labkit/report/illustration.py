@@ -18,6 +18,7 @@ from labkit.report.figures import (
     plot_scores,
 )
 from labkit.report.projector import write_projection
+from labkit.report.representation import SAMPLES
 from labkit.report.results import plot_results
 from labkit.tracking.run import Run
 
@@ -127,8 +128,11 @@ def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
     if counts is not None:
         run.log_figure("scores-validation", plot_scores(counts.cpu().numpy()))
         run.log_figure("most-wrong-validation", plot_most_wrong(images.numpy(), logits.softmax(dim=1).numpy(), targets))
-    places = embed(representations.numpy(), method="pca")
-    run.log_figure("embedding-validation", plot_embedding(places, targets))
+    some = representations[:SAMPLES].numpy()
+    for dimensions in (2, 3):
+        for method in ("pca", "t-sne"):
+            figure = plot_embedding(embed(some, method=method, dimensions=dimensions), targets[:SAMPLES])
+            run.log_figure(f"{method}-in-{dimensions}-dimensions-validation", figure)
     weights = {name: value.detach().cpu().numpy() for name, value in model.named_parameters() if value.dim() > 1}
     run.log_figure("weights", plot_distributions(weights, "weights"))
     if task.average is None:  # an average of weights has no gradients

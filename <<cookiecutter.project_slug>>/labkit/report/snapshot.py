@@ -4,15 +4,15 @@ import json
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from labkit.command import UnavailableError
 from labkit.environment import Environment
+from labkit.report.database import Course
 from labkit.report.page.curves import make_curve
 from labkit.report.page.difference import Code, read_code
 from labkit.report.page.run import PICTURES, Details
-from labkit.report.store import StoredRun, list_files, read_curve, read_file, read_page, refresh_runs
+from labkit.report.store import StoredRun, list_files, read_curves, read_file, read_page, refresh_runs
 from labkit.tracking.provenance import FILE_NAME as SURROUNDINGS
 from labkit.tracking.source import ARCHIVE
 
@@ -26,6 +26,7 @@ LARGEST_LOG: Final = 2**20
 class Snapshot:
     """The runs of a store, read at once and then only where something may have changed.
 
+    :ivar runs: The runs, the newest first.
     :ivar version: Another number each time something has changed.
     :ivar is_complete: Whether all runs have been read.
     :ivar trouble: Why the store could not be read, if it could not.
@@ -37,15 +38,12 @@ class Snapshot:
         self.version = 0
         self.is_complete = runs is not None
         self.trouble: str | None = None
-        self._runs = {run.identifier: run for run in runs or ()}
+        self._runs: dict[str, StoredRun] = {}
+        self.runs: list[StoredRun] = []
+        self._set({run.identifier: run for run in runs or ()})
         self._time_of_reading = 0.0
         self._lock = threading.Lock()
-        self._read_final_curve = lru_cache(CURVES)(self._read_curve)
-
-    @property
-    def runs(self) -> list[StoredRun]:
-        """The runs, the newest first."""
-        return sorted(self._runs.values(), key=lambda run: (-run.started, run.identifier))
+        self._final_courses: dict[tuple[str, str], Course] = {}
 
     def find(self, identifier: str) -> StoredRun | None:
         """Find a run by its id."""
@@ -86,19 +84,22 @@ class Snapshot:
             self._lock.release()
         return self.version
 
-    def read_curve(self, run_id: str, metric: str) -> tuple[Sequence[int], Sequence[float]]:
-        """Read a curve; that of a run which has ended is read once."""
-        run = self.find(run_id)
-        read = self._read_curve if run is None or run.is_active else self._read_final_curve
-        return read(run_id, metric)
+    def read_curves(self, run_ids: Sequence[str], metric: str) -> dict[str, Course]:
+        """Read the course of a metric in several runs; that in a run which has ended is read once."""
+        known = {run: course for run in run_ids if (course := self._final_courses.get((run, metric)))}
+        read = read_curves(self.environment, [run for run in run_ids if run not in known], metric)
+        ended = [run for identifier in read if (run := self.find(identifier)) and not run.is_active]
+        kept = self._final_courses | {(run.identifier, metric): read[run.identifier] for run in ended}
+        self._final_courses = dict(list(kept.items())[-CURVES:])
+        return known | read
 
-    def _read_curve(self, run_id: str, metric: str) -> tuple[Sequence[int], Sequence[float]]:
-        return read_curve(self.environment, run_id, metric)
+    def list_pictures(self, run_id: str) -> list[str]:
+        """List the paths of the figures of a run."""
+        return [path for path in list_files(self.environment, run_id, "figures") if path.endswith(PICTURES)]
 
     def read_details(self, run: StoredRun) -> Details:
         """Read what is kept with a run beside its parameters and metrics."""
         environment, identifier = self.environment, run.identifier
-        pictures = [path for path in list_files(environment, identifier, "figures") if path.endswith(PICTURES)]
         logs = {
             path.rpartition("/")[2]: (read_file(environment, identifier, path) or b"")[-LARGEST_LOG:].decode(
                 errors="replace"
@@ -107,9 +108,9 @@ class Snapshot:
             if path.endswith(".txt")
         }
         metrics = sorted(name for name in run.metrics if not name.endswith("_step"))
-        curves = {name: make_curve(*self.read_curve(identifier, name)) for name in metrics}
+        curves = {name: make_curve(*self.read_curves([identifier], name)[identifier]) for name in metrics}
         return Details(
-            pictures=pictures,
+            pictures=self.list_pictures(identifier),
             logs={name: log for name, log in logs.items() if log.strip()},
             surroundings=self.read_json(identifier, SURROUNDINGS),
             curves={name: curve for name, curve in curves.items() if len(curve[0]) > 1},
@@ -129,8 +130,12 @@ class Snapshot:
         changed = {run.identifier: run for run in runs if self._runs.get(run.identifier) != run}
         if changed or gone:
             kept = {identifier: run for identifier, run in self._runs.items() if identifier not in gone}
-            self._runs = {**kept, **changed}
+            self._set({**kept, **changed})
             self.version += 1
+
+    def _set(self, runs: dict[str, StoredRun]) -> None:
+        self._runs = runs
+        self.runs = sorted(runs.values(), key=lambda run: (-run.started, run.identifier))
 
     def _tell(self, trouble: str | None) -> None:
         if trouble != self.trouble:
@@ -146,10 +151,4 @@ def find_pictures(snapshot: Snapshot, standing: Mapping[str, Any]) -> dict[str, 
     :return: Paths by the id of the step's run.
     """
     steps = [str(step["run_id"]) for step in standing.get("steps", []) if step.get("run_id")]
-    return {
-        identifier: [
-            path for path in list_files(snapshot.environment, identifier, "figures") if path.endswith(PICTURES)
-        ]
-        for identifier in steps
-        if snapshot.find(identifier)
-    }
+    return {identifier: snapshot.list_pictures(identifier) for identifier in steps if snapshot.find(identifier)}

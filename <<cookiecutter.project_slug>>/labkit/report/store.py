@@ -1,18 +1,20 @@
 """What the tracking store knows of runs: read only, as plain data."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from labkit.command import UsageError
 from labkit.environment import Environment
+from labkit.report.database import Course, Row, find_database, list_experiments, list_runs, read_courses, read_rows
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.run import ENTRY_POINT_TAG, FOOTPRINT_TAG, connect
 from labkit.tracking.state import STATE_TAG, State
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 PAGE: Final = 500
@@ -86,7 +88,7 @@ def read_runs(
     :raises UsageError: If there is no such experiment.
     :raises UnavailableError: If the store does not answer.
     """
-    experiments = {found.experiment_id: found.name for found in connect(environment).search_experiments()}
+    experiments = _list_experiments(environment)
     if experiment_name is not None:
         known = ", ".join(f"'{name}'" for name in sorted(experiments.values()))
         experiments = {identifier: name for identifier, name in experiments.items() if name == experiment_name}
@@ -94,12 +96,16 @@ def read_runs(
             raise UsageError(f"there is no experiment '{experiment_name}' in the tracking store, but {known}.")
     if session is not None and ("'" in session or "\\" in session):
         raise UsageError(f"there is no session {session!r}: the name of one has neither quotes nor backslashes.")
+    if database := find_database(environment.mlflow_tracking_uri):
+        every = [_make_record(row) for row in read_rows(database, list_runs(database))]
+        chosen = [run for run in every if run.experiment in experiments.values() and session in {None, run.session}]
+        return sorted(chosen, key=lambda run: (-run.started, run.identifier))
     selection = f"tags.`{SESSION_TAG}` = '{session}'" if session is not None else ""
     runs: list[StoredRun] = []
     token: str | None = None
     while True:
         page = connect(environment).search_runs(list(experiments), selection, max_results=PAGE, page_token=token)
-        runs += [make_record(entry, experiments) for entry in page]
+        runs += [_make_record(_make_row(entry, experiments)) for entry in page]
         token = page.token
         if not token:
             return runs
@@ -107,16 +113,18 @@ def read_runs(
 
 @asks_the_store
 def read_page(environment: Environment, token: str | None) -> tuple[list[StoredRun], str | None]:
-    """Read many of the runs of a store, the newest first.
+    """Read many of the runs of a store, the newest first; of a database all of them.
 
     :param environment: Says which store.
     :param token: Where to go on; None for the beginning.
     :return: The runs, and where to go on, or None where these are the last.
     """
+    if database := find_database(environment.mlflow_tracking_uri):
+        return [_make_record(row) for row in read_rows(database, list_runs(database))], None
     store = connect(environment)
-    experiments = {found.experiment_id: found.name for found in store.search_experiments()}
+    experiments = _list_experiments(environment)
     page = store.search_runs(list(experiments), max_results=PAGE, page_token=token)
-    return [make_record(entry, experiments) for entry in page], page.token or None
+    return [_make_record(_make_row(entry, experiments)) for entry in page], page.token or None
 
 
 @asks_the_store
@@ -127,10 +135,16 @@ def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> tuple[
     :param known: What was read before.
     :return: The runs as they are now, and the ids of those that have been deleted.
     """
+    if database := find_database(environment.mlflow_tracking_uri):
+        present = list_runs(database)
+        before = {run.identifier: run for run in known}
+        unsettled = [run for run in present if run not in before or before[run].is_active]
+        rows = read_rows(database, list(dict.fromkeys([*present[:NEWEST], *unsettled])))
+        return [_make_record(row) for row in rows], before.keys() - set(present)
     store = connect(environment)
-    experiments = {found.experiment_id: found.name for found in store.search_experiments()}
+    experiments = _list_experiments(environment)
     newest = store.search_runs(list(experiments), max_results=NEWEST)
-    read = {entry.info.run_id: make_record(entry, experiments) for entry in newest}
+    read = {entry.info.run_id: _make_record(_make_row(entry, experiments)) for entry in newest}
     # As many as were asked for: what is older than the oldest of them has not been looked at.
     oldest = min((run.started for run in read.values()), default=0) if len(read) == NEWEST else -1
     others = [run for run in known if run.identifier not in read]
@@ -138,25 +152,47 @@ def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> tuple[
     for run in [run for run in others if run.is_active and run.identifier not in gone][:NEWEST]:
         entry = store.get_run(run.identifier)
         if entry.info.lifecycle_stage == "active" and entry.info.experiment_id in experiments:
-            read[run.identifier] = make_record(entry, experiments)
+            read[run.identifier] = _make_record(_make_row(entry, experiments))
         else:
             gone.add(run.identifier)
     return list(read.values()), gone
 
 
 @asks_the_store
-def read_curve(environment: Environment, run_id: str, metric: str) -> tuple[list[int], list[float]]:
-    """Read the course of a metric.
+def read_curves(environment: Environment, run_ids: Sequence[str], metric: str) -> dict[str, Course]:
+    """Read the course of a metric in several runs.
 
     :param environment: Says which store.
-    :param run_id: The run.
+    :param run_ids: Which runs.
     :param metric: The metric's name.
-    :return: Steps, rising, and the last value at each.
+    :return: By run.
     """
-    history = connect(environment).get_metric_history(run_id, metric)
+    if database := find_database(environment.mlflow_tracking_uri):
+        return read_courses(database, run_ids, metric)
+    return {identifier: _read_course(connect(environment), identifier, metric) for identifier in run_ids}
+
+
+def _list_experiments(environment: Environment) -> dict[str, str]:
+    """Return the names of the experiments by id."""
+    if database := find_database(environment.mlflow_tracking_uri):
+        return list_experiments(database)
+    return {found.experiment_id: found.name for found in connect(environment).search_experiments()}
+
+
+def _read_course(store: "MlflowClient", run_id: str, metric: str) -> Course:
+    history = store.get_metric_history(run_id, metric)
     values = {entry.step: entry.value for entry in sorted(history, key=lambda entry: entry.timestamp)}
     steps = sorted(values)
     return steps, [values[step] for step in steps]
+
+
+@asks_the_store
+def open_store(environment: Environment) -> None:
+    """Import MLflow, which takes seconds, and let it open the store: it is asked for the files of runs.
+
+    :param environment: Says which store.
+    """
+    connect(environment)
 
 
 @asks_the_store
@@ -197,22 +233,30 @@ def read_file(environment: Environment, run_id: str, path: str) -> bytes | None:
         return Path(store.download_artifacts(run_id, path, folder)).read_bytes()
 
 
-def make_record(entry: "Run", experiments: Mapping[str, str]) -> StoredRun:
-    """Make plain data of what MLflow returns.
-
-    :param entry: The run.
-    :param experiments: The experiments' names by id.
-    :return: The run as a record.
-    """
+def _make_row(entry: "Run", experiments: Mapping[str, str]) -> Row:
     info, data = entry.info, entry.data
-    return StoredRun(
+    return Row(
         identifier=info.run_id,
-        name=info.run_name or info.run_id,
+        name=info.run_name,
         experiment=experiments[info.experiment_id],
-        state=data.tags.get(STATE_TAG) or STATES_BY_STATUS.get(info.status, info.status.lower()),
+        status=info.status,
         started=info.start_time,
         ended=info.end_time,
         parameters=data.params,
         metrics=data.metrics,
         tags=data.tags,
+    )
+
+
+def _make_record(row: Row) -> StoredRun:
+    return StoredRun(
+        identifier=row.identifier,
+        name=row.name or row.identifier,
+        experiment=row.experiment,
+        state=row.tags.get(STATE_TAG) or STATES_BY_STATUS.get(row.status, row.status.lower()),
+        started=row.started,
+        ended=row.ended,
+        parameters=row.parameters,
+        metrics=row.metrics,
+        tags=row.tags,
     )

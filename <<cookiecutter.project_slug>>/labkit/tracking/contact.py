@@ -21,7 +21,7 @@ R = TypeVar("R")
 SECONDS_FOR_AN_ANSWER: Final = 10
 RETRIES: Final = 1
 LONGEST_REASON: Final = 300
-LIBRARIES: Final = frozenset({"boto3", "botocore", "mlflow", "sqlalchemy"})
+LIBRARIES: Final = frozenset({"boto3", "botocore", "mlflow", "sqlalchemy", "sqlite3"})
 """Those whose errors tell of a store; to import them all for their types would take longer than most questions."""
 
 
@@ -36,13 +36,8 @@ def asks_the_store(function: Callable[Concatenate[Environment, P], R]) -> Callab
 
     @functools.wraps(function)
     def ask(environment: Environment, *args: P.args, **kwargs: P.kwargs) -> R:
-        from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
-
         try:
-            with (
-                _set(MLFLOW_HTTP_REQUEST_TIMEOUT, SECONDS_FOR_AN_ANSWER),
-                _set(MLFLOW_HTTP_REQUEST_MAX_RETRIES, RETRIES),
-            ):
+            with _impatience(environment.mlflow_tracking_uri):
                 return function(environment, *args, **kwargs)
         except Exception as error:
             if not is_of_a_store(error):
@@ -75,6 +70,18 @@ def describe(error: Exception) -> str:
     """
     line = f"{type(error).__name__}: {error}".partition("\n")[0]
     return line.rpartition("Caused by ")[2].rstrip(")")[:LONGEST_REASON]
+
+
+@contextlib.contextmanager
+def _impatience(uri: str) -> Generator[None]:
+    """Wait but little for a server; of a database, which is asked without one, there is nothing to be set."""
+    if not uri.startswith("http"):
+        yield
+        return
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    with _set(MLFLOW_HTTP_REQUEST_TIMEOUT, SECONDS_FOR_AN_ANSWER), _set(MLFLOW_HTTP_REQUEST_MAX_RETRIES, RETRIES):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """The page of curves: the course of a metric in several configurations, with bands over their seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from labkit.report.configuration import Group, group_runs
+from labkit.report.database import Course
 from labkit.report.page.chart import COLOURS, plot_curves
 from labkit.report.page.column import find_varied, list_columns
 from labkit.report.page.curve import Curve, summarise, thin
@@ -18,8 +19,8 @@ GROUPS: Final = len(COLOURS)
 RUNS: Final = 10
 """At most so many of each configuration are read."""
 
-ReadCurve = Callable[[str, str], tuple[Sequence[int], Sequence[float]]]
-"""Reads the steps and values of a metric of a run."""
+ReadCurves = Callable[[Sequence[str], str], Mapping[str, Course]]
+"""Reads the course of a metric in several runs."""
 
 
 def choose_metric(runs: Sequence[StoredRun], query: Query) -> str:
@@ -38,12 +39,12 @@ def choose_groups(runs: Sequence[StoredRun], query: Query) -> list[Group]:
     return sorted(group_runs(chosen), key=lambda group: min(ordered[run.identifier] for run in group.runs))
 
 
-def make_curves_page(runs: Sequence[StoredRun], query: Query, read: ReadCurve) -> Element:
+def make_curves_page(runs: Sequence[StoredRun], query: Query, read: ReadCurves) -> Element:
     """Make the page.
 
     :param runs: All runs.
     :param query: What is asked for.
-    :param read: Reads a curve.
+    :param read: Reads curves.
     :return: The page.
     """
     metric = choose_metric(runs, query)
@@ -52,13 +53,14 @@ def make_curves_page(runs: Sequence[StoredRun], query: Query, read: ReadCurve) -
         return element("div", element("p", "No run has a curve to show.", classes="empty"), classes="view")
     shown = groups[:GROUPS]
     varied = [name for name in find_varied([run for group in shown for run in group.runs]) if name != SEED]
+    members_of = [[run for run in group.runs if metric in run.metrics] for group in shown]
+    courses = read([run.identifier for members in members_of for run in members[:RUNS]], metric)
     curves: dict[str, list[Curve]] = {}
-    for group in shown:
-        members = [run for run in group.runs if metric in run.metrics]
+    for group, members in zip(shown, members_of, strict=True):
         name = describe(group, varied) if len(members) > 1 or len(shown) > 1 else members[0].name
         while name in curves:
             name += " "
-        curves[name] = [make_curve(*read(run.identifier, metric)) for run in members[:RUNS]]
+        curves[name] = [make_curve(*courses[run.identifier]) for run in members[:RUNS]]
     summaries = {name: summarise(of_runs) for name, of_runs in curves.items()}
     thinned = {name: [thin(curve) for curve in of_runs] for name, of_runs in curves.items()}
     figure = plot_curves(thinned, summaries, title=metric, band=query.band)

@@ -26,6 +26,8 @@ class Query:
     selected: tuple[str, ...] = ()
     """Ids of runs."""
     metric: str = ""
+    figure: str = ""
+    """The name that the pictures of a series have in common."""
     x: str = ""
     y: str = ""
     band: Band = "deviation"

@@ -8,7 +8,8 @@ from typing import Any, Final
 from labkit.report.page.chart import plot_curves
 from labkit.report.page.column import read_value, show_duration, show_time, show_value
 from labkit.report.page.curve import Curve, summarise, thin
-from labkit.report.page.element import Chart, Element, Node, Picture, element, section, table
+from labkit.report.page.element import Chart, Element, Node, Picture, element, link, section, table
+from labkit.report.page.query import Query
 from labkit.report.page.runs import make_state
 from labkit.report.store import StoredRun
 
@@ -90,23 +91,64 @@ def make_heading(run: StoredRun) -> Element:
 
 
 def make_gallery(run: StoredRun, pictures: Sequence[str]) -> Element:
-    """Show the pictures of a run, each under its name; of those that go on with a number, the last.
+    """Show the pictures of a run, each under its name; of those that go on with a number, the last, which leads to all.
 
     :param run: The run.
     :param pictures: Their paths.
     :return: The gallery.
     """
+    figures: list[Node] = []
+    for name, paths in group_pictures(pictures).items():
+        title, step = name.replace("-", " "), find_step(paths[-1])
+        if step is None or len(paths) == 1:
+            figures.append(_make_figure(run, paths[-1], title, title))
+            continue
+        place = f"step {step}, the last of {len(paths)}"
+        way = link(f"/figures/{run.identifier}", place, query=Query(figure=name).encode(), title="Show all")
+        figures.append(_make_figure(run, paths[-1], f"{title}, {place}", f"{title}, ", way))
+    return element("div", *figures, classes="gallery")
+
+
+def make_series_page(run: StoredRun, pictures: Sequence[str], name: str) -> Element:
+    """Make the page of the pictures of a run that show the same, from step to step.
+
+    :param run: The run.
+    :param pictures: The paths of all its pictures.
+    :param name: What those of the series have in common.
+    :return: The page.
+    """
+    steps = {path: f"step {find_step(path)}" for path in group_pictures(pictures).get(name, [])}
+    title = name.replace("-", " ")
+    figures = [_make_figure(run, path, f"{title}, {step}", step) for path, step in steps.items()]
+    return element(
+        "article",
+        element("header", element("h1", title), element("p", link(f"/run/{run.identifier}", run.name))),
+        element("div", *figures, classes="gallery") if figures else element("p", "There are none.", classes="empty"),
+        classes="run",
+    )
+
+
+def group_pictures(pictures: Sequence[str]) -> dict[str, list[str]]:
+    """Put pictures together that are called the same but for the number at the end, in the order of these.
+
+    :param pictures: Paths.
+    :return: Paths by the name without a number.
+    """
     series: dict[str, list[str]] = {}
-    for path in sorted(pictures):
+    for path in sorted(pictures, key=lambda path: (find_step(path) or 0, path)):
         name = path.rpartition("/")[2].rpartition(".")[0]
         series.setdefault(NUMBER.sub("", name), []).append(path)
-    figures: list[Node] = []
-    for name, paths in series.items():
-        number = NUMBER.search(paths[-1].rpartition(".")[0])
-        place = f", step {int(number[1])}, the last of {len(paths)}" if number and len(paths) > 1 else ""
-        caption = name.replace("-", " ") + place
-        figures.append(element("figure", Picture(run.identifier, paths[-1], caption), element("figcaption", caption)))
-    return element("div", *figures, classes="gallery")
+    return dict(sorted(series.items()))
+
+
+def find_step(path: str) -> int | None:
+    """Return the number that the name of a picture ends in, if it does."""
+    number = NUMBER.search(path.rpartition(".")[0])
+    return int(number[1]) if number else None
+
+
+def _make_figure(run: StoredRun, path: str, description: str, *caption: Node) -> Element:
+    return element("figure", Picture(run.identifier, path, description), element("figcaption", *caption))
 
 
 def make_log(name: str, text: str) -> Element:

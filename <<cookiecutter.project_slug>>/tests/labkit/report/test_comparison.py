@@ -202,6 +202,7 @@ class TestCommand:
 
 def test_more_runs_than_fit_a_page_are_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     made = {project.make_run(seed=seed).identifier for seed in range(5)}
+    monkeypatch.setattr("labkit.report.store.find_database", lambda _: None)  # as of a server
     monkeypatch.setattr("labkit.report.store.PAGE", 2)
     assert {run.identifier for run in read_runs(project.environment)} == made
     with pytest.raises(UsageError, match="there is no experiment 'other'"):

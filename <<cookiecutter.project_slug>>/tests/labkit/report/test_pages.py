@@ -25,7 +25,7 @@ from labkit.report.page.element import Chart, Element, Link, Picture, find_all, 
 from labkit.report.page.query import Query
 from labkit.report.page.recipe import describe_state, find_recipes, make_recipe_page
 from labkit.report.page.relation import make_relation_page
-from labkit.report.page.run import Details, make_gallery, make_log, make_run_page
+from labkit.report.page.run import Details, make_gallery, make_log, make_run_page, make_series_page
 from labkit.report.page.runs import make_runs_page, select
 from labkit.report.page.sweep import make_sweep_page
 from labkit.report.snapshot import Snapshot
@@ -237,7 +237,9 @@ class TestCurves:
         assert steps[kept == -50.0].tolist() == [77_777.0]
 
     def test_a_configuration_is_a_line_in_a_band(self) -> None:
-        page = make_curves_page(SWEEP, Query(band="range"), lambda run, _: ([1, 2], [0.0, int(run, 16)]))
+        page = make_curves_page(
+            SWEEP, Query(band="range"), lambda runs, _: {run: ([1, 2], [0.0, int(run, 16)]) for run in runs}
+        )
         (chart,) = find_all(page, Chart)
         lines = [trace for trace in chart.figure["data"] if trace.get("showlegend") is not False]
         assert sorted(trace["name"] for trace in lines) == ["rate 0.01", "rate 0.1 (n = 2)"]
@@ -248,7 +250,7 @@ class TestCurves:
 
     def test_more_configurations_than_colours_are_counted(self) -> None:
         runs = [make_run(number, metrics={"loss": 1.0}, rate=str(number)) for number in range(20)]
-        page = make_curves_page(runs, Query(metric="loss"), lambda *_: ([1], [1.0]))
+        page = make_curves_page(runs, Query(metric="loss"), lambda runs, _: dict.fromkeys(runs, ([1], [1.0])))
         assert "the first 8 of 20" in read_text(page)
 
 
@@ -334,6 +336,17 @@ class TestRun:
             ("figures/b.png", "b"),
         ]
 
+    def test_they_lead_to_all_of_them_in_the_order_of_their_steps(self) -> None:
+        run, pictures = make_run(1), ["figures/a-10.png", "figures/a-9.png", "figures/b.png"]
+        (way,) = find_all(make_gallery(run, pictures), Link)
+        assert way.page == f"/figures/{run.identifier}"
+        page = make_series_page(run, pictures, Query.parse(way.query).figure)
+        assert [(picture.path, picture.description) for picture in find_all(page, Picture)] == [
+            ("figures/a-9.png", "a, step 9"),
+            ("figures/a-10.png", "a, step 10"),
+        ]
+        assert "There are none." in read_text(make_series_page(run, pictures, "absent"))
+
     def test_it_shows_what_there_is(self) -> None:
         details = Details(
             pictures=["figures/confusion-test.png"],
@@ -411,7 +424,9 @@ class TestText:
         other = make_run(2, name=HOSTILE, metrics={HOSTILE: 2.0}, further={HOSTILE: "2"}, seed="1")
         pages = [
             make_relation_page([run, other], Query(x=HOSTILE, y=HOSTILE)),
-            make_curves_page([run, other], Query(metric=HOSTILE), lambda *_: ([1, 2], [1.0, 2.0])),
+            make_curves_page(
+                [run, other], Query(metric=HOSTILE), lambda runs, _: dict.fromkeys(runs, ([1, 2], [1.0, 2.0]))
+            ),
             make_sweep_page([run, other], Query(metric=HOSTILE), lambda *_: {HOSTILE: 1.0}),
         ]
         charts = [chart.figure for page in pages for chart in find_all(page, Chart)]
@@ -475,15 +490,22 @@ class TestDashboard:
             ("/recipe", "No recipe has been executed yet"),
             ("/compare", "seed"),
             (f"/run/{first}", "entry point"),
+            (f"/figures/{first}", "There are none."),
             ("/elsewhere", "There is no such page."),
         ]:
             assert text in read_text(make_page(snapshot, path, Query(selected=(first, second)))), path
 
-    def test_what_is_new_in_the_store_is_seen(self, project: Project) -> None:
-        run = project.make_run()
+    @pytest.mark.parametrize("is_database", [True, False])
+    def test_what_is_new_in_the_store_is_seen(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, *, is_database: bool
+    ) -> None:
+        if not is_database:
+            monkeypatch.setattr("labkit.report.store.find_database", lambda _: None)
+        run, gone = project.make_run(), project.make_run()
         snapshot = self.load(project)
         version = snapshot.version
         project.store.log_metric(run.identifier, ACCURACY, 0.5, step=1)
+        project.store.delete_run(gone.identifier)
         other = project.make_run()
         assert snapshot.refresh() > version
         assert {found.identifier for found in snapshot.runs} == {run.identifier, other.identifier}
@@ -491,9 +513,11 @@ class TestDashboard:
         assert found is not None
         assert found.metrics == {ACCURACY: 0.5}
 
-    @pytest.mark.parametrize("newest", [2, 50])
-    def test_what_was_deleted_is_gone(self, project: Project, monkeypatch: pytest.MonkeyPatch, newest: int) -> None:
-        monkeypatch.setattr("labkit.report.store.NEWEST", newest)
+    def test_what_was_deleted_from_a_server_is_gone_as_far_as_it_is_looked_at(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("labkit.report.store.find_database", lambda _: None)
+        monkeypatch.setattr("labkit.report.store.NEWEST", 2)
         runs = [project.make_run() for _ in range(4)]
         snapshot = self.load(project)
         for place in (0, 3):
