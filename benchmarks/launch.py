@@ -1,8 +1,9 @@
-"""What launching costs: a session of 10,000 combinations, from its file to its status.
+"""What launching costs: 100 runs on a real Slurm, and a session of 10,000 combinations, from its file to its status.
 
-Run by `make benchmark NAME=launch`. The project is a small one under git, the store an SQLite file. Sealing holds every
-combination to the entry point's signature, and makes one source archive and one list of trials; the status is asked for
-before any trial has begun, and with many that have.
+Run by `make benchmark NAME=launch`. The session's project is a small one under git, the store an SQLite file. Sealing
+holds every combination to the entry point's signature, and makes one source archive and one list of trials; the status
+is what every launcher's status shows, before any trial has begun, and with many that have. `--without-slurm` leaves out
+what needs a Slurm.
 """
 
 import argparse
@@ -17,11 +18,13 @@ from pathlib import Path
 
 from labkit.environment import Environment
 from labkit.launch.launcher import read_request
+from labkit.launch.overview import collect, show
 from labkit.launch.sealing import seal
-from labkit.launch.standing import read_standings
-from labkit.launch.trial import SESSION_TAG, TRIAL_TAG, SealedSession
-from labkit.tracking.run import connect, open_run
+from labkit.launch.trial import SESSION_TAG, TRIAL_TAG
+from labkit.tracking.run import connect
 from labkit.tracking.state import STATE_TAG
+
+from benchmarks import slurm
 
 SECONDS_TO_SEAL = 10.0
 SECONDS_FOR_THE_STATUS = 2.0
@@ -70,44 +73,44 @@ def write_session(folder: Path, combinations: int) -> Path:
     return path
 
 
-def begin_trials(environment: Environment, session: SealedSession, number: int) -> None:
+def begin_trials(environment: Environment, session: str, number: int) -> None:
     """Put the runs of trials into the store, as if these had begun, without what else a run is made of."""
     store = connect(environment)
-    experiment = store.get_run(session.identifier).info.experiment_id
+    experiment = store.get_run(session).info.experiment_id
     for index in range(number):
-        unit = f"{session.identifier}/{index}"
-        tags = {SESSION_TAG: session.identifier, TRIAL_TAG: unit, STATE_TAG: "finished"}
+        unit = f"{session}/{index}"
+        tags = {SESSION_TAG: session, TRIAL_TAG: unit, STATE_TAG: "finished"}
         store.create_run(experiment, tags=tags)
 
 
-def report(what: str, seconds: float, limit: float) -> None:
-    print(f"{what:<60}{seconds:8.2f} s   at most {limit:.0f} s: {'met' if seconds < limit else 'MISSED'}", flush=True)
+@contextlib.contextmanager
+def measured(what: str, limit: float) -> Generator[None]:
+    """Print how long something takes, on the clock and of this process alone."""
+    start, start_of_process = time.perf_counter(), time.process_time()
+    yield
+    seconds, own = time.perf_counter() - start, time.process_time() - start_of_process
+    verdict = "met" if seconds < limit else "MISSED"
+    print(f"{what:<50}{seconds:8.2f} s  ({own:.2f} s of CPU)   at most {limit:.0f} s: {verdict}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make benchmark NAME=launch", description=__doc__)
     parser.add_argument("--combinations", type=int, default=10_000)
     parser.add_argument("--begun", type=int, default=1_000, help="trials that have a run when the status is asked for")
+    parser.add_argument("--without-slurm", action="store_true")
     options = parser.parse_args()
+    if not options.without_slurm:
+        slurm.main()
     sys.dont_write_bytecode = True
     with project() as environment:
         connect(environment).search_experiments()  # makes the tables, which takes seconds once
         path = write_session(environment.project_path, options.combinations)
-        start = time.perf_counter()
-        sealed = seal(read_request({"session": path}), environment, ["benchmark"])
-        report(
-            f"{len(sealed.units)} combinations expanded, checked and sealed",
-            time.perf_counter() - start,
-            SECONDS_TO_SEAL,
-        )
+        with measured(f"{options.combinations} combinations expanded, checked and sealed", SECONDS_TO_SEAL):
+            sealed = seal(read_request({"session": path}), environment, ["benchmark"])
         for begun in (0, options.begun):
-            session = SealedSession(open_run(environment, sealed.identifier))
-            begin_trials(environment, session, begun)
-            start = time.perf_counter()
-            standings = read_standings(SealedSession(open_run(environment, sealed.identifier)))
-            seconds = time.perf_counter() - start
-            found = sum(standing.state is not None for standing in standings)
-            report(f"their status, with {found} begun", seconds, SECONDS_FOR_THE_STATUS)
+            begin_trials(environment, sealed.identifier, begun)
+            with measured(f"their status, with {begun} begun", SECONDS_FOR_THE_STATUS):
+                show(collect(environment, [sealed.identifier], {}), "Slurm")
 
 
 if __name__ == "__main__":

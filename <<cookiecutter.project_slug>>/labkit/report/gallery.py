@@ -50,11 +50,12 @@ def plot_neighbours(
     :param images: What is searched with, and among.
     :param vectors: What each is compared by, ``(samples, features)``, of length 1.
     :param classes: The class number of each, ``(samples,)``.
-    :param queries: How many searches at most, from the first sample to the last at equal distances.
+    :param queries: How many searches at most, each by the first sample of another class.
     :param neighbours: How much each finds.
     :return: The figure, a row a search.
     """
-    chosen = _spread(len(images), queries)
+    _, first = np.unique(classes, return_index=True)
+    chosen = first[_spread(len(first), queries)].tolist()
     found = find_neighbours(vectors, neighbours)
     panels = _make_panels([""] * len(chosen), 1 + found.shape[1], images.shape)
     panels[0][0].set_title("query", fontsize="small")
@@ -111,7 +112,7 @@ def plot_masks(
 
 
 def _spread(samples: int, count: int) -> list[int]:
-    """Choose indices at equal distances."""
+    """Choose indices at equal distances, from the first to the last."""
     return np.linspace(0, samples - 1, min(count, samples)).round().astype(int).tolist()
 
 

@@ -1,10 +1,9 @@
-"""What a task does with data, for pictures of it; and those that are kept with a run that trains or has trained."""
+"""Pictures of a classification, kept with its run while it trains and when it has been trained."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from labkit.report.figures import (
@@ -76,31 +75,6 @@ class BoundaryPicture(Callback):
 
         figure = plot_boundaries(predict, self.points, self.classes)
         self.run.log_figure(f"boundaries-{trainer.global_step:06d}", figure)
-
-
-class Predictions(NamedTuple):
-    """What a task made of samples, in their order."""
-
-    inputs: NDArray[Any]
-    predictions: NDArray[Any]
-    targets: NDArray[Any]
-
-
-def predict(task: "Task", loader: "Loader") -> Predictions:
-    """Apply a task to batches, as it is used when it is judged.
-
-    :param task: The task with its weights.
-    :param loader: Batches whose first part are the inputs, a tensor.
-    :return: Inputs, and the predictions and targets of the task's results.
-    """
-    device = next(task.parameters()).device
-    task.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.no_grad():
-        for inputs, *others in loader:
-            result = task.compute([inputs.to(device), *(other.to(device) for other in others)])
-            parts.append((inputs, result.prediction.cpu(), result.target.cpu()))
-    return Predictions(*(torch.cat(part).numpy() for part in zip(*parts, strict=True)))
 
 
 def illustrate(task: "Task", run: Run, loader: "Loader") -> None:

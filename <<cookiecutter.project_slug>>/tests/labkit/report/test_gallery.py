@@ -37,12 +37,12 @@ def test_neighbours_are_nearest_first_and_nobody_is_its_own() -> None:
 def test_what_a_search_finds_is_framed_by_whether_it_is_right() -> None:
     angles = np.radians([0, 10, 25, 90, 94])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    figure = plot_neighbours(IMAGES, vectors, np.array([0, 1, 0, 1, 1]), queries=2, neighbours=2)
+    figure = plot_neighbours(IMAGES, vectors, np.array([0, 0, 1, 1, 1]), queries=2, neighbours=4)
     draw(figure)
-    assert read_greys(figure) == [0, 0.25, 0.5, 1, 0.75, 0.5]
-    found = [axes for place, axes in enumerate(figure.axes) if place % 3]
+    assert read_greys(figure) == [0, 0.25, 0.5, 0.75, 1, 0.5, 0.25, 0, 0.75, 1]
+    found = [axes for place, axes in enumerate(figure.axes) if place % 5]
     right = [axes.spines["top"].get_edgecolor() == to_rgba("C2") for axes in found]
-    assert right == [False, True, True, False]
+    assert right == [True, False, False, False, False, False, True, True]
 
 
 def test_masks_cover_all_but_the_background_in_the_colours_of_the_classes() -> None:

@@ -23,6 +23,7 @@ case $JOB_COMPLETION_INDEX in
   1) exit 1 ;;
   2) [[ $(grep -c 2 "$RUNS_PATH/begun") -ge 3 ]] || exit 75 ;;
   3) while :; do sleep 0.05; done ;;
+  5) exit 75 ;;
 esac
 """
 
@@ -54,7 +55,7 @@ def make_job(site: Site, trials: tuple[int, ...], *lanes: str) -> Job:
         lanes=lanes,
         folder=site.folder,
         host=ApptainerHost(paths=paths),
-        resources=Resources(),
+        resources=Resources(max_restarts=2),
         sha256="f" * 64,
     )
 
@@ -70,21 +71,23 @@ def await_work(site: Site, is_there: Callable[[Work], bool]) -> Work:
 
 
 def test_units_are_executed_begin_again_and_fail_each_for_itself_until_they_are_stopped(site: Site) -> None:
-    job = make_job(site, (0, 1, 2, 3, 4), "0,1", "2,3")
+    job = make_job(site, (0, 1, 2, 3, 4, 5), "0,1", "2,3")
     start(site, job, render_job(ROOT / TEMPLATE, job), "export SECRET=canary\n")
     folder = Path(job.own_folder)
-    await_work(site, lambda work: set(work.ended) == {0, 1, 2, 4} and work.running == [3])
+    await_work(site, lambda work: set(work.ended) == {0, 1, 2, 4, 5} and work.running == [3])
     stop(site, look(site))
     work = await_work(site, lambda work: not work.is_active)
-    assert [work.word(place) for place in range(5)] == [
+    assert [work.word(place) for place in range(6)] == [
         "ended (0)",
         "ended (1)",
         "ended (0)",
         "ended (75)",
         "ended (0)",
+        "ended (75)",
     ]
-    third = (folder / "output" / "2.txt").read_text()
+    third, last = ((folder / "output" / f"{place}.txt").read_text() for place in (2, 5))
     assert [f"=== 2, restart {number}" in third for number in range(4)] == [True, True, True, False]
+    assert [f"=== 5, restart {number}" in last for number in range(4)] == [True, True, True, False]
     assert {line.split()[2] for line in third.splitlines() if " on " in line} <= {"0,1", "2,3"}
     assert "with canary and bootstrap.py" in third
     assert not (folder / "credentials").exists()

@@ -1,0 +1,115 @@
+"""Train a classifier of motions: `train --help`."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+from labkit.command import Limits
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+from labkit.training.duration import Duration, Interval
+from labkit.training.execution import Execution
+
+from .clip import FRAMES, MOTIONS, SIZE
+from .model import ARCHITECTURES, Architecture
+
+if TYPE_CHECKING:
+    from labkit.training.task import Task
+
+    from .data import Parts
+
+FEATURES: Final = 32
+"""The length of a representation, what the model makes of a clip."""
+CLIPS_SHOWN: Final = 8
+
+
+@entry_point
+def train(
+    run: Run,
+    *,
+    architecture: Architecture = "cnn",
+    learning_rate: Annotated[float, Limits(above=0)] = 0.01,
+    batch_size: Annotated[int, Limits(least=1)] = 64,
+    duration: Duration = Duration(10, "epochs"),
+    validation_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Interval = Interval(1, "minutes"),
+    data: str | None = None,
+    fold: Annotated[int, Limits(least=0, most=3)] = 0,
+    execution: Execution = Execution(),
+) -> None:
+    """Train a classifier that tells how a digit moves, which no single frame shows.
+
+    An example: train --architecture mlp --duration "2000 steps"
+
+    :param architecture: The model.
+    :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
+    :param batch_size: The clips of one step.
+    :param duration: How long to train: "10 epochs" or "2000 steps".
+    :param validation_every: How often to judge: "1 epoch" or "100 steps".
+    :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
+    :param data: What ``prepare`` made, a folder or an address; by default, clips are made of the digits that come with
+        scikit-learn.
+    :param fold: Which of the four folds of the data is to judge by, 0 to 3.
+    """
+    # Imported here, so that `train --help` answers at once.
+    from labkit.data.loading import Loader
+    from labkit.report.figures import plot_curves
+    from labkit.training.seeding import seed_everything
+    from labkit.training.trainer import fit
+
+    from .data import find_parts
+
+    parts = find_parts(run.environment, data, fold)
+    run.log_footprint(parts.footprint)
+    seed_everything(run.seed, "initialisation")
+    task = make_task(architecture, learning_rate)
+    fit(
+        task,
+        run,
+        Loader(parts.training, batch_size=batch_size, seed=run.seed, shuffle=True),
+        Loader(parts.validation, batch_size=256, seed=run.seed),
+        duration=duration,
+        validation_every=validation_every,
+        checkpoint_every=checkpoint_every,
+        execution=execution,
+    )
+    run.log_figure("curves", plot_curves(run.history))
+    illustrate(task, run, parts)
+
+
+def illustrate(task: "Task", run: Run, parts: "Parts") -> None:
+    """Keep pictures of the last validation, and some of its clips with what they are taken for."""
+    import torch
+
+    from labkit.report.figures import plot_confusion
+
+    from .illustration import plot_clips
+
+    if not run.is_led_here:
+        return
+    counts = task.results["validation"]["confusion"].cpu().numpy()
+    run.log_figure("confusion-validation", plot_confusion(counts, MOTIONS))
+    clips, classes = (tensor[:CLIPS_SHOWN] for tensor in parts.validation.tensors)
+    with torch.no_grad():
+        probabilities = task.eval()(clips.to(task.device)).softmax(dim=1).cpu()
+    run.log_figure("clips-validation", plot_clips(clips.numpy(), probabilities.numpy(), classes.numpy(), MOTIONS))
+
+
+def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task":
+    """Put model, head, task, optimiser and schedule together; each is exchanged here and nowhere else.
+
+    :param architecture: The model.
+    :param learning_rate: The largest step of the optimiser.
+    :return: The task, with fresh weights.
+    """
+    from torch import nn
+
+    from labkit.training import tasks
+    from labkit.training.choice import choose_optimizer, choose_scheduler
+
+    model, head = ARCHITECTURES[architecture]((1, FRAMES, SIZE, SIZE), FEATURES), nn.Linear(FEATURES, len(MOTIONS))
+    optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")
+    return tasks.Classification(model, head, classes=len(MOTIONS), optimizer=optimizer, scheduler=schedule)
+
+
+if __name__ == "__main__":
+    sys.exit(train.main())
