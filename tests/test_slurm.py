@@ -25,7 +25,7 @@ RATES = [0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001]
 HOSTILE = "$(touch executed) `touch executed` ; touch executed\n'quotes\" -d ü, a=b"
 CANARIES = {"AWS_SECRET_ACCESS_KEY": "canary-of-a-key", "AWS_SESSION_TOKEN": "canary-'of-a-token"}
 SECONDS_TO_WAIT = 400
-TRAIN = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='2 epochs'")
+TRAIN = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='1 epoch'")
 
 # Each step takes a while, so that there is time to interrupt it; and what reached the job is shown by its hash.
 DAWDLE = """
@@ -51,6 +51,14 @@ for path in sys.argv[1:]:
     weights = torch.load(path, weights_only=True)["state_dict"]
     print(hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest())
 """
+# What a queue says that is full after one job; there are no limits of users without Slurm's accounting.
+FULL_QUEUE = """#!/bin/sh
+mkdir {folder}/submitted 2>/dev/null && exec {sbatch} "$@"
+echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2
+reason="Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+echo "sbatch: error: Batch job submission failed: $reason" >&2
+exit 1
+"""
 HOLD = """
 import sys
 from labkit.launch.host import Host
@@ -60,7 +68,7 @@ LOCALLY = """
 import sys
 from my_research.train import train
 for rate in sys.argv[2:]:
-    words = ["--architecture", "mlp", "--duration", "3 epochs", "--seed", "7", "--may-be-missing", sys.argv[1]]
+    words = ["--architecture", "mlp", "--duration", "2 epochs", "--seed", "7", "--may-be-missing", sys.argv[1]]
     if code := train.main([*words, "--learning-rate", rate]):
         sys.exit(code)
 """
@@ -126,7 +134,7 @@ def wait_until(happened: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS_TO_WAIT
     while not happened():
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +193,7 @@ def write_profile(project: Project, **further: object) -> None:
 
 
 def write_session(project: Project, **arguments: object) -> None:
-    common = {"architecture": "mlp", "duration": "3 epochs", "seed": 7, "may-be-missing": [HOSTILE]}
+    common = {"architecture": "mlp", "duration": "2 epochs", "seed": 7, "may-be-missing": [HOSTILE]}
     session = {"entry-point": "train", "arguments": {**common, **arguments}}
     (project.folder / "session.yaml").write_text(json.dumps(session))
 
@@ -197,7 +205,7 @@ def watching_command_lines() -> Generator[set[str]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.05):
+        while not over.wait(0.1):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with contextlib.suppress(OSError):
                     seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
@@ -229,6 +237,7 @@ def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> N
         # Two are asked to go back into the queue in the middle of their training, by what Slurm itself sends.
         first, *_ = (job.partition("_")[0] for job in cluster.jobs())
         wait_until(lambda: min(cluster.steps_of(cluster.trials().get(trial)) for trial in (0, 1)) > 5)
+        assert cluster.status(session) == "RUNNING"
         spool = "".join(
             path.read_text(errors="replace")
             for folder in ("state", "spool")
@@ -265,7 +274,8 @@ def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> N
     runs = cluster.trials()
     assert sorted(runs) == list(range(8))
     assert len(cluster.query("select * from tags where key = 'labkit.trial'")) == 8
-    assert cluster.query("select count(*) from runs where status = 'FINISHED'") == [(8,)]
+    assert [cluster.status(run_id) for run_id in (session, *runs.values())] == ["FINISHED"] * 9
+    assert cluster.query("select count(*) from runs") == [(9,)]
     assert cluster.query("select count(*) from metrics group by run_uuid, key, step having count(*) > 1") == []
 
     # What a user typed is what arrived, and nothing else was executed.
@@ -328,18 +338,27 @@ def test_a_job_gives_way_and_goes_on_later(cluster: Cluster) -> None:
     assert "restart 1" in log
 
 
-def test_where_going_back_is_forbidden_a_job_submits_itself_again(cluster: Cluster) -> None:
+def test_where_going_back_is_forbidden_a_job_submits_itself_again_up_to_its_limit(cluster: Cluster) -> None:
     write_profile(cluster.project, options={"no-requeue": None})
-    launched = cluster("slurm-launch", *TRAIN)
+    arguments = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='9 epochs'")
+    launched = cluster("slurm-launch", *arguments, "--max-restarts", "1")
     run_id, job = launched.split()[1], launched.split("job ")[1].split()[0]
+    record = cluster.runs / "jobs" / run_id / "0" / "jobs"
     wait_until(lambda: cluster.steps_of(run_id) > 3)
     cluster("scancel", "--batch", "--signal=USR1", job)
-    wait_until(lambda: not cluster.jobs())
-    assert cluster.status(run_id) == "FINISHED"
-    assert "restart 1" in cluster("slurm-log", run_id)
-    first, second = (cluster.runs / "jobs" / run_id / "0" / "jobs").read_text().split()
+    wait_until(lambda: len(record.read_text().split()) == 2)
+    first, second = record.read_text().split()
     assert first == job
-    assert "1: 1 finished" in cluster("slurm-status", second)
+    before = cluster.steps_of(run_id)
+    wait_until(lambda: cluster.steps_of(run_id) > before)
+
+    # That was as often as it may.
+    cluster("scancel", "--batch", "--signal=USR1", second)
+    wait_until(lambda: not cluster.jobs())
+    log = cluster("slurm-log", run_id)
+    assert "restart 1" in log
+    assert log.endswith("The limit of 1 restarts is reached: launch it again to go on.\n")
+    assert "1: 1 interrupted" in cluster("slurm-status", second)
 
 
 def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> None:
@@ -354,8 +373,38 @@ def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> N
     assert list((cluster.runs / "jobs" / run_id).iterdir()) == []
     write_profile(cluster.project)
     cluster("slurm-launch", "--run-id", run_id)
+    assert len(cluster.jobs()) == 1
+    cluster("slurm-cancel", run_id)
     wait_until(lambda: not cluster.jobs())
-    assert cluster.status(run_id) == "FINISHED"
+
+
+def test_of_a_session_that_does_not_fit_into_the_queue_the_rest_follows(cluster: Cluster) -> None:
+    write_profile(cluster.project, options={"hold": None})
+    write_session(cluster.project, **{"learning-rate_": RATES})
+    program = cluster.folder / "sshd" / "bin" / "sbatch"
+    program.write_text(FULL_QUEUE.format(sbatch=shutil.which("sbatch"), folder=cluster.folder))
+    program.chmod(0o755)
+    profile = cluster.folder / "sshd" / "home" / ".bash_profile"
+    talkative = profile.read_text()
+    profile.write_text(f"{talkative}PATH={program.parent}:$PATH\n")
+    try:
+        refused = cluster("slurm-launch", "--session", "session.yaml", check=False)
+    finally:
+        profile.write_text(talkative)
+        program.unlink()
+    session = refused.split()[1]
+    assert (
+        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits). 1 of 2 jobs are "
+        f"submitted; the rest follow by: slurm-launch --run-id {session}" in refused
+    )
+    assert len(cluster.jobs()) == 5
+    assert [path.name for path in (cluster.runs / "jobs" / session).iterdir()] == ["0+0"]
+    launched = cluster("slurm-launch", "--run-id", session)
+    assert "trials 5-7" in launched
+    assert "trials 0-4" not in launched
+    assert len(cluster.jobs()) == 8
+    cluster("slurm-cancel", session)
+    assert cluster.jobs() == {}
 
 
 def test_the_tutorial_is_true(cluster: Cluster) -> None:
