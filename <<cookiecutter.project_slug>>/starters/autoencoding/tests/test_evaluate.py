@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from << cookiecutter.package_name >>.data import find_parts
+from << cookiecutter.package_name >>.evaluate import evaluate
+from << cookiecutter.package_name >>.train import train
+
+from .project import Project
+
+
+def test_eight_numbers_are_enough_to_draw_a_digit_again(project: Project) -> None:
+    assert train.main(["--seed", "0", "--duration", "20 epochs", "--validation-every", "10 epochs"]) == 0
+    assert evaluate.main([]) == 0
+
+    run = project.run
+    assert run.data.metrics["test/loss"] <= 0.02  # as many principal components leave 0.023
+    with np.load(project.path / "runs" / run.info.run_id / "predictions" / "test-best.npz") as file:
+        images = find_parts(project.environment).test.tensors[0].numpy()
+        assert np.array_equal(file["target"], images)
+        assert ((file["prediction"] - images) ** 2).mean() == pytest.approx(run.data.metrics["test/loss"])
+    names = [Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")]
+    assert sorted(names) == ["curves", "embedding-validation", "gradients", "reconstructions-validation", "weights"]
