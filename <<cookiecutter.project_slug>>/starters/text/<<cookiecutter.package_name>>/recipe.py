@@ -16,7 +16,6 @@ from labkit.recipe.steps import (
     OverfitOneBatch,
     Range,
     Regularise,
-    Squeeze,
     Tune,
 )
 from labkit.recipe.steps.evaluate_baseline import commonest_class
@@ -66,7 +65,7 @@ recipe = Recipe(
         data=load,
         task=make_task,
         arguments={"architecture": "cnn", "learning_rate": 0.01},
-        duration=Duration(8, "epochs"),
+        duration=Duration(10, "epochs"),
     ),
     # Of the few that are in both, the texts differ in words that are too rare to be told apart.
     ExploreData(checks=(equal("inputs/not finite", 0), at_most("validation/also in training", 9))),
@@ -93,7 +92,6 @@ recipe = Recipe(
         metric="validation/loss",
         smaller_is_better=True,
     ),
-    Squeeze(members=3, longer=1),
 )
 
 if __name__ == "__main__":

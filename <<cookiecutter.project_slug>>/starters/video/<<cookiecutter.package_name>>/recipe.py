@@ -16,7 +16,6 @@ from labkit.recipe.steps import (
     Overfit,
     OverfitOneBatch,
     Range,
-    Squeeze,
     Tune,
 )
 from labkit.recipe.steps.evaluate_baseline import commonest_class
@@ -96,7 +95,6 @@ recipe = Recipe(
         metric="validation/loss",
         smaller_is_better=True,
     ),
-    Squeeze(members=3, longer=1),
 )
 
 if __name__ == "__main__":
