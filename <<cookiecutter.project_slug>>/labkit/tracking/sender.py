@@ -7,6 +7,7 @@ ended; sending the same metrics twice does no harm, since a store keeps one valu
 Run as ``python -m labkit.tracking.sender FOLDER``.
 """
 
+import importlib
 import math
 import os
 import shutil
@@ -352,6 +353,9 @@ def send(folder: Path, environment: Environment, seconds_to_wait: float = -1) ->
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)  # a carrier tries again, and knows that it does
+    if environment.mlflow_tracking_uri.startswith("sqlite:"):
+        # Before the first try: where cores are busy, this takes longer than a try that does not hang.
+        importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     with FileLock(folder / SENDER_LOCK, timeout=seconds_to_wait):
         sender = Sender(folder, environment)
         sender.send_all()
