@@ -124,6 +124,7 @@ def seal(
     words: Sequence[str] | None = None,
     *,
     check: Callable[[Session], None] = accept,
+    for_other_machines: bool = False,
 ) -> Sealed:
     """Make what is asked for complete in the tracking store, or find what is there already.
 
@@ -133,12 +134,15 @@ def seal(
     :param environment: Says which project, and which store.
     :param words: The command line, to be recorded; this process's own by default.
     :param check: Refuses what could not be handed over, before anything is made.
+    :param for_other_machines: Whether others execute it, which are told no secret of this command line.
     :return: What to hand over to an executor.
     :raises UsageError: If anything about it is wrong; there is nothing new in the store then.
     """
     if request.run_id is not None:
         sealed = reopen(request, environment)
         check(sealed.session)
+        if for_other_machines:
+            sealed.require_no_secrets()
         if request.dry_run:
             print("\n".join(map(str, sealed.units)))
         return sealed
@@ -148,9 +152,12 @@ def seal(
         code = replace(environment, project_path=project)
         masker = Masker(environment.secrets())
         plan = make_plan(session, project, masker, is_session=bool(request.file) or request.sweeps)
+        would_be = _describe_sealed(plan, masker, PLACEHOLDER, session.run_name or PLACEHOLDER)
+        if for_other_machines:
+            would_be.require_no_secrets()
         if request.dry_run:
             print(describe(plan))
-            return _describe_sealed(plan, masker, PLACEHOLDER, session.run_name or PLACEHOLDER)
+            return would_be
         run = _create(plan, environment, code, list(sys.argv if words is None else words))
     return _describe_sealed(plan, masker, run.identifier, run.name)
 

@@ -40,8 +40,7 @@ def apptainer_launch(request: Request, *, devices: str = "") -> int:
         require_one_machine(resources)
         choose_lanes(idle, resources.gpus or 0, None, units=1)
 
-    sealed = seal(request, environment, check=check)
-    sealed.require_no_secrets()
+    sealed = seal(request, environment, check=check, for_other_machines=True)
     sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
     job = plan_job(sealed, profile, site, work, idle=idle, sha256=sha256, environment=environment)
     if job is None:

@@ -35,8 +35,7 @@ def kubernetes_launch(request: Request) -> int:
     def check(session: Session) -> None:
         session.resources.over(cluster.resources).over(DEFAULTS).require_time_to_work()
 
-    sealed = seal(request, environment, check=check)
-    sealed.require_no_secrets()
+    sealed = seal(request, environment, check=check, for_other_machines=True)
     sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
     jobs = plan_jobs(sealed, cluster, work, image=image, sha256=sha256)
     variables = find_variables(environment)

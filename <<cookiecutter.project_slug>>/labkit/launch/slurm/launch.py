@@ -33,8 +33,7 @@ def slurm_launch(request: Request) -> int:
         resources.over(DEFAULTS).require_time_to_work()
         find_opener(cluster, resources)
 
-    sealed = seal(request, environment, check=check)
-    sealed.require_no_secrets()
+    sealed = seal(request, environment, check=check, for_other_machines=True)
     jobs = plan_jobs(sealed, cluster, site, view)
     scripts = [render_job(environment.project_path / TEMPLATE, job) for job in jobs]
     if request.dry_run:

@@ -149,10 +149,12 @@ def test_a_secret_of_a_run_goes_to_no_other_machine(study: Project) -> None:
     sealed = seal_session(study, entry_point="train", arguments="api-key=canary-4f0c12aa")
     assert sealed.secrets == {"api_key": "canary-4f0c12aa"}
     assert "canary" not in repr(sealed)
-    with pytest.raises(
-        UsageError, match=r"^--arguments has a secret, 'api_key', which nobody but this machine may see"
-    ):
-        sealed.require_no_secrets()
+    refusal = r"^--arguments has a secret, 'api_key', which nobody but this machine may see"
+    for asked in ({"entry_point": "train"}, {"run_id": sealed.identifier}):
+        request = read_request({**asked, "arguments": "api-key=canary-4f0c12aa"})
+        with pytest.raises(UsageError, match=refusal):
+            seal(request, study.environment, for_other_machines=True)
+    assert [run.info.run_id for run in study.runs] == [sealed.identifier]
 
 
 def test_the_code_of_another_version_is_sealed(study: Project) -> None:
