@@ -167,8 +167,8 @@ class TestViews:
         window.await_true("document.querySelector('#view .point')")
         choose(window, "Across", "learning_rate")
         window.await_text("learning_rate", "#view .xtitle")
-        window.hover("#view .point")
-        window.await_true("document.querySelector('#view .hovertext')?.textContent.includes('learning_rate')")
+        is_shown = "document.querySelector('#view .hovertext')?.textContent.includes('learning_rate')"
+        window.hover("#view .point", is_shown)
         said = window.evaluate("document.querySelector('#view .hovertext').textContent")
         assert "seed" in said
         assert "entry" not in said
@@ -286,8 +286,8 @@ class TestReport:
 
     def test_its_charts_are_drawn(self, file: Browser) -> None:
         file.await_true("document.querySelectorAll('#relation-chart .point').length > 10")
-        file.hover("#relation-chart .point")
-        file.await_true("document.querySelector('#relation-chart .hovertext')?.textContent.includes('learning_rate')")
+        is_shown = "document.querySelector('#relation-chart .hovertext')?.textContent.includes('learning_rate')"
+        file.hover("#relation-chart .point", is_shown)
         file.await_true("document.querySelectorAll('#curves .scatterlayer .trace').length > 4")
         assert file.colours("#curves")[BLUE] > 30
 

@@ -116,11 +116,15 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def hover(self, selector: str) -> None:
-        """Move the mouse onto an element."""
-        x, y = self._locate(selector, None)
-        for offset in (2.0, 0.0):  # what answers to motion has to see some
-            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + offset, y=y)
+    def hover(self, selector: str, expression: str) -> None:
+        """Move the mouse onto an element until an expression is true: meanwhile, a page may be drawn anew."""
+        end = time.monotonic() + SECONDS_TO_WAIT
+        while not self.evaluate(f"Boolean({expression})"):
+            assert time.monotonic() < end, f"hovered in vain for {expression}; the page says:\n{self.text()}"
+            x, y = self._locate(selector, None)
+            for offset in (2.0, 0.0):  # what answers to motion has to see some
+                self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + offset, y=y)
+            time.sleep(0.1)
 
     def type(self, selector: str, text: str) -> None:
         """Replace what stands in a field."""
