@@ -14,6 +14,9 @@ BENCH = TEMPLATE / "<<cookiecutter.project_slug>>"
 STORE = TEMPLATE / "tests" / "services" / "recorded_store.py"
 HOSTILE = "<script>alert('name')</script> <img src=x onerror=alert(2)> \"quoted\" ünï 數"
 ACCURACY = "validation/accuracy"
+SAID_OF_A_POINT = """
+    [...document.querySelectorAll('.hovertext')].map(e => e.textContent).find(text => text.includes('learning_rate'))
+"""
 BLUE = "#4477aa"
 LIGHT, DARK = "#ffffff", "#14171a"
 
@@ -167,9 +170,7 @@ class TestViews:
         window.await_true("document.querySelector('#view .point')")
         choose(window, "Across", "learning_rate")
         window.await_text("learning_rate", "#view .xtitle")
-        is_shown = "document.querySelector('#view .hovertext')?.textContent.includes('learning_rate')"
-        window.hover("#view .point", is_shown)
-        said = window.evaluate("document.querySelector('#view .hovertext').textContent")
+        said = window.hover("#view .point", SAID_OF_A_POINT)
         assert "seed" in said
         assert "entry" not in said
         colours = window.colours("#chart-relation")
@@ -286,8 +287,7 @@ class TestReport:
 
     def test_its_charts_are_drawn(self, file: Browser) -> None:
         file.await_true("document.querySelectorAll('#relation-chart .point').length > 10")
-        is_shown = "document.querySelector('#relation-chart .hovertext')?.textContent.includes('learning_rate')"
-        file.hover("#relation-chart .point", is_shown)
+        file.hover("#relation-chart .point", SAID_OF_A_POINT)
         file.await_true("document.querySelectorAll('#curves .scatterlayer .trace').length > 4")
         assert file.colours("#curves")[BLUE] > 30
 

@@ -116,15 +116,19 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def hover(self, selector: str, expression: str) -> None:
-        """Move the mouse onto an element until an expression is true: meanwhile, a page may be drawn anew."""
+    def hover(self, selector: str, expression: str) -> Any:
+        """Move the mouse onto an element until an expression is true, and return its value.
+
+        A page that is drawn anew meanwhile takes away what the mouse has brought up.
+        """
         end = time.monotonic() + SECONDS_TO_WAIT
-        while not self.evaluate(f"Boolean({expression})"):
+        while not (value := self.evaluate(expression)):
             assert time.monotonic() < end, f"hovered in vain for {expression}; the page says:\n{self.text()}"
             x, y = self._locate(selector, None)
             for offset in (2.0, 0.0):  # what answers to motion has to see some
                 self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + offset, y=y)
             time.sleep(0.1)
+        return value
 
     def type(self, selector: str, text: str) -> None:
         """Replace what stands in a field."""
