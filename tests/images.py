@@ -36,8 +36,7 @@ class Store:
         :param variables: Environment variables to set.
         """
         chosen = {"TORCH": "cpu", "BASE_IMAGE": BASE, "ENGINE": "podman", "IMAGE_OPTIONS": self.options}
-        with (self.folder / "builds").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / "builds"):
             return run(
                 *("make", target),
                 folder=project.folder,
@@ -73,16 +72,24 @@ def why_not() -> str | None:
 def share_store(folder: Path) -> Generator[Store]:
     """Give the store in a folder; whoever comes first makes it, and whoever leaves last removes it."""
     folder.mkdir(exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lines = run(SERVICE, "start", folder, folder=folder).stdout.splitlines()
-        store = Store(folder, dict(line.removeprefix("export ").split("=", 1) for line in lines))
-        if store.podman("image", "exists", BASE, check=False).returncode:
-            run(SERVICE, "base", folder, BASE, *PACKAGES, folder=folder)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with folder.with_suffix(".used").open("w") as used:
+        with locked(folder.with_suffix(".lock")):
+            lines = run(SERVICE, "start", folder, folder=folder).stdout.splitlines()
+            store = Store(folder, dict(line.removeprefix("export ").split("=", 1) for line in lines))
+            if store.podman("image", "exists", BASE, check=False).returncode:
+                run(SERVICE, "base", folder, BASE, *PACKAGES, folder=folder)
+            fcntl.flock(used, fcntl.LOCK_SH)
         try:
             yield store
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with locked(folder.with_suffix(".lock")), contextlib.suppress(BlockingIOError):
+                fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 run(SERVICE, "stop", folder, folder=folder)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Generator[None]:
+    """Be the only process that holds a file."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
