@@ -31,7 +31,7 @@ def test_the_data_tests_of_a_fresh_project_pass_even_the_slow_ones(s3: dict[str,
     project = render(tmp_path, COMBINATIONS["default"])
     variables = {name: value for name, value in s3.items() if name != "S3_ENDPOINT_URL"}
     variables |= {"LABKIT_TEST_S3_URL": s3["S3_ENDPOINT_URL"], "LABKIT_REQUIRE_SERVICES": "1"}
-    tests = ("tests/labkit/data/storage", "tests/labkit/data/test_pipeline.py", "-m", "slow or not slow")
+    tests = ("tests/labkit/data/storage", "tests/labkit/data/test_pipeline.py", "-m", "slow or not slow", "-n", "2")
     run(ENVIRONMENT / "bin" / "python", "-m", "pytest", *tests, folder=project.folder, variables=variables)
 
 
