@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from project import Project, copy_template, render
+import pytest
+from project import TEMPLATE, Project, copy_template, render
 
 STARTERS = Path("<<cookiecutter.project_slug>>", "starters")
+NAMES = sorted(folder.name for folder in (TEMPLATE / STARTERS).glob("*/"))
 
 
 def texts(project: Project) -> dict[str, str]:
@@ -35,3 +37,16 @@ def test_a_new_starter_is_a_new_folder_and_nothing_else(tmp_path: Path) -> None:
     for project in (default, chosen):
         assert not (project.folder / "starters").exists()
         assert project.git("status", "--porcelain", "--ignored") == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_starter_passes_its_own_checks(tmp_path: Path, name: str) -> None:
+    project = render(tmp_path, {"starter": name})
+    project.adopt_environment()
+
+    project.run("make lint")
+    project.run('make type-check ARGS="my_research $(echo tests/*.py)"')
+    # They train it and evaluate it. Those of the bench and of the operator are the same in every project.
+    project.run('make test ARGS="tests --ignore tests/labkit --ignore tests/test_operators.py"')
+
+    assert project.git("status", "--porcelain") == ""

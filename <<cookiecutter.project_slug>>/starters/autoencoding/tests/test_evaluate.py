@@ -21,4 +21,4 @@ def test_eight_numbers_are_enough_to_draw_a_digit_again(project: Project) -> Non
         assert np.array_equal(file["target"], images)
         assert ((file["prediction"] - images) ** 2).mean() == pytest.approx(run.data.metrics["test/loss"])
     names = [Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")]
-    assert sorted(names) == ["curves", "embedding-validation", "gradients", "reconstructions-validation", "weights"]
+    assert {"curves", "reconstructions-validation", "t-sne-in-2-dimensions-validation", "weights"} <= set(names)

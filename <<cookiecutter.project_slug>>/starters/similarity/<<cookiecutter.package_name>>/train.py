@@ -1,0 +1,112 @@
+"""Train a search by example: `train --help`."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+from labkit.command import Limits
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+from labkit.training.duration import Duration, Interval
+from labkit.training.execution import Execution
+
+from .model import ARCHITECTURES, Architecture
+
+if TYPE_CHECKING:
+    from labkit.training.task import Task
+
+FEATURES: Final = 128
+"""The length of a representation, what the model makes of an image."""
+DIMENSIONS: Final = 64
+"""The length of the vectors that are compared."""
+
+
+@entry_point
+def train(
+    run: Run,
+    *,
+    architecture: Architecture = "cnn",
+    learning_rate: Annotated[float, Limits(above=0)] = 0.003,
+    batch_size: Annotated[int, Limits(least=2)] = 128,
+    duration: Duration = Duration(15, "epochs"),
+    validation_every: Duration = Duration(1, "epochs"),
+    checkpoint_every: Interval = Interval(1, "minutes"),
+    workers: Annotated[int, Limits(least=0)] = 0,
+    data: str | None = None,
+    fold: Annotated[int, Limits(least=0, most=3)] = 0,
+    execution: Execution = Execution(),
+) -> None:
+    """Learn to spot words: images of one word come near each other, so that each finds its like.
+
+    An example: train --architecture mlp --duration "2000 steps"
+
+    :param architecture: The model.
+    :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
+    :param batch_size: The images of one step; of each word about as many.
+    :param duration: How long to train: "10 epochs" or "2000 steps".
+    :param validation_every: How often to judge: "1 epoch" or "100 steps".
+    :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
+    :param workers: The processes that load data; 0 loads in this one.
+    :param data: What ``prepare`` made, a folder or an address; by default, the words are made anew.
+    :param fold: Which of the four folds of the data is to judge by, 0 to 3.
+    """
+    # Imported here, so that `train --help` answers at once.
+    from labkit.data.loading import Loader
+    from labkit.data.order import Balanced
+    from labkit.report.figures import embed, plot_curves, plot_embedding
+    from labkit.report.gallery import plot_neighbours
+    from labkit.report.prediction import predict
+    from labkit.training.seeding import seed_everything
+    from labkit.training.trainer import fit
+
+    from .data import WORDS, find_parts
+
+    parts = find_parts(run.environment, data, fold)
+    run.log_footprint(parts.footprint)
+    training = Loader(
+        parts.training,
+        batch_size=batch_size,
+        seed=run.seed,
+        order=Balanced(parts.training.tensors[1].tolist()),  # so that each has its like in its batch
+        workers=workers,
+    )
+    validation = Loader(parts.validation, batch_size=256, seed=run.seed)
+
+    seed_everything(run.seed, "initialisation")
+    task = make_task(architecture, learning_rate)
+    fit(
+        task,
+        run,
+        training,
+        validation,
+        duration=duration,
+        validation_every=validation_every,
+        checkpoint_every=checkpoint_every,
+        execution=execution,
+    )
+    run.log_figure("curves", plot_curves(run.history))
+    images, vectors, words = predict(task, validation)
+    run.log_figure("neighbours-validation", plot_neighbours(images, vectors, words))
+    run.log_figure("embedding-validation", plot_embedding(embed(vectors), words, WORDS))
+
+
+def make_task(architecture: Architecture, learning_rate: float = 0.003) -> "Task":
+    """Put model, head, task, optimiser and schedule together; each is exchanged here and nowhere else.
+
+    :param architecture: The model.
+    :param learning_rate: The largest step of the optimiser.
+    :return: The task, with fresh weights.
+    """
+    from torch import nn
+
+    from labkit.training import tasks
+    from labkit.training.choice import choose_optimizer, choose_scheduler
+
+    from .data import SHAPE
+
+    model, head = ARCHITECTURES[architecture](SHAPE, FEATURES), nn.Linear(FEATURES, DIMENSIONS)
+    optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")
+    return tasks.Similarity(model, head, mining="semi-hard", optimizer=optimizer, scheduler=schedule)
+
+
+if __name__ == "__main__":
+    sys.exit(train.main())
