@@ -293,7 +293,8 @@ def assert_that_canaries_reached_jobs_alone(cluster: Cluster, run_id: str, place
     assert list((cluster.runs / "jobs").rglob("credentials")) == []
     files = [path.read_text() for path in (cluster.runs / "jobs").rglob("*") if path.is_file()]
     assert any("local-launch" in place for place in places)
-    assert [place for place in (*places, *files) if "canary" in place] == []
+    # Whatever becomes of its quote; other tests that run at the same time have canaries of their own.
+    assert [place for place in (*places, *files) if "of-a-key" in place or "of-a-token" in place] == []
 
 
 def assert_that_weights_are_those_of_local_runs(cluster: Cluster, runs: dict[int, str]) -> None:
