@@ -36,7 +36,7 @@ exec "$@"
 """
 CLUSTERS = "workstation: {scheduler: apptainer, container: training.sif}\n"
 CANARY = "canary-of-the-bucket"
-TRAIN = ("--entry-point", "train", "--argument-sets", "seed=1,2,architecture=mlp,duration=1 epoch")
+TRAIN = ("--entry-point", "train", "--argument-sets", "seed=1,2,3,architecture=mlp,duration=1 epoch")
 OUTPUT = "runs/.apptainer/*/output/0.txt"
 SECONDS = 240
 
@@ -106,7 +106,7 @@ def test_a_session_is_executed_from_sealed_code_and_not_twice(user: User) -> Non
     (user.project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after it was sealed')\n")
     assert "labkit-" in run("tmux", "ls", folder=user.folder, variables=user.variables).stdout
     log = user("apptainer-log", f"{session}/1", "--follow")
-    printed = user.await_count(session, "2: 2 finished")
+    printed = user.await_count(session, "3: 3 finished")
     assert re.search(rf"{session}/1 .* ended \(0\) .* 17 +validation/loss \S+ +seed=2$", printed, re.MULTILINE)
     assert log.count("=== 1, restart 0") == 1
     assert "validation/accuracy" in log

@@ -270,7 +270,7 @@ def kill_when(small: SmallProject, happened: Callable[[], bool]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("file", [".venv/pyvenv.cfg", ".venv/lib/*/site-packages/torch.py"])
+@pytest.mark.parametrize("file", [".venv/pyvenv.cfg", ".venv/stamp.json", ".venv/lib/*/site-packages/torch.py"])
 def test_what_was_interrupted_is_done_again(small: SmallProject, file: str) -> None:
     kill_when(small, lambda: any(small.path.glob(file)))
     result = small.make("init")

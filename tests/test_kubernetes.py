@@ -155,6 +155,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_asks_nobody(user: User, api: Kub
             2,
             "the runs are recorded in a file of this machine, which no pod can reach: ",
         ),
+        (("--time", "10m", "--signal-before", "10m"), {}, 2, "--time 10m leaves nothing after --signal-before 10m: "),
         (("--cluster", "other"), {}, 2, "there is no profile 'other' of the scheduler kubernetes in "),
     ],
 )

@@ -23,7 +23,8 @@ SLURM = TEMPLATE / "tests" / "services" / "slurm.sh"
 SSHD = TEMPLATE / "tests" / "services" / "sshd.sh"
 RATES = [0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001]
 HOSTILE = "$(touch executed) `touch executed` ; touch executed\n'quotes\" -d ü, a=b"
-CANARIES = {"AWS_SECRET_ACCESS_KEY": "canary-of-a-key", "AWS_SESSION_TOKEN": "canary-'of-a-token"}
+# Named for this file: the command lines of other tests, which run at the same time, have canaries of their own.
+CANARIES = {"AWS_SECRET_ACCESS_KEY": "slurm-canary-of-a-key", "AWS_SESSION_TOKEN": "slurm-canary-'of-a-token"}
 SECONDS_TO_WAIT = 400
 TRAIN = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='1 epoch'")
 
@@ -205,7 +206,7 @@ def watching_command_lines() -> Generator[set[str]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.05):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with contextlib.suppress(OSError):
                     seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
@@ -293,8 +294,7 @@ def assert_that_canaries_reached_jobs_alone(cluster: Cluster, run_id: str, place
     assert list((cluster.runs / "jobs").rglob("credentials")) == []
     files = [path.read_text() for path in (cluster.runs / "jobs").rglob("*") if path.is_file()]
     assert any("local-launch" in place for place in places)
-    # Whatever becomes of its quote; other tests that run at the same time have canaries of their own.
-    assert [place for place in (*places, *files) if "of-a-key" in place or "of-a-token" in place] == []
+    assert [place for place in (*places, *files) if "slurm-canary" in place] == []
 
 
 def assert_that_weights_are_those_of_local_runs(cluster: Cluster, runs: dict[int, str]) -> None:
@@ -360,9 +360,15 @@ def test_where_going_back_is_forbidden_a_job_submits_itself_again_up_to_its_limi
     assert "restart 1" in log
     assert log.endswith("The limit of 1 restarts is reached: launch it again to go on.\n")
     assert "1: 1 interrupted" in cluster("slurm-status", second)
+    cluster("slurm-launch", "--run-id", run_id)
+    wait_until(lambda: not cluster.jobs())
+    assert cluster.status(run_id) == "FINISHED"
 
 
 def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> None:
+    write_profile(cluster.project)
+    limited = cluster("slurm-launch", *TRAIN, "--time", "10m", "--signal-before", "10m", check=False)
+    assert limited.startswith("slurm-launch: --time 10m leaves nothing after --signal-before 10m: ")
     write_profile(cluster.project, partition="nowhere")
     refused = cluster("slurm-launch", *TRAIN, check=False)
     assert (
@@ -374,9 +380,8 @@ def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> N
     assert list((cluster.runs / "jobs" / run_id).iterdir()) == []
     write_profile(cluster.project)
     cluster("slurm-launch", "--run-id", run_id)
-    assert len(cluster.jobs()) == 1
-    cluster("slurm-cancel", run_id)
     wait_until(lambda: not cluster.jobs())
+    assert cluster.status(run_id) == "FINISHED"
 
 
 def test_of_a_session_that_does_not_fit_into_the_queue_the_rest_follows(cluster: Cluster) -> None:

@@ -152,14 +152,14 @@ def seal(
         code = replace(environment, project_path=project)
         masker = Masker(environment.secrets())
         plan = make_plan(session, project, masker, is_session=bool(request.file) or request.sweeps)
-        would_be = _describe_sealed(plan, masker, PLACEHOLDER, session.run_name or PLACEHOLDER)
+        would_be = _describe_sealed(plan, masker)
         if for_other_machines:
             would_be.require_no_secrets()
         if request.dry_run:
             print(describe(plan))
             return would_be
         run = _create(plan, environment, code, list(sys.argv if words is None else words))
-    return _describe_sealed(plan, masker, run.identifier, run.name)
+    return replace(would_be, identifier=run.identifier, name=run.name)
 
 
 def reopen(request: Request, environment: Environment) -> Sealed:
@@ -331,12 +331,13 @@ def _find_secret(masker: Masker, arguments: Mapping[str, Plain]) -> str:
     return next(name for name, value in arguments.items() if masked[name] != value)
 
 
-def _describe_sealed(plan: Plan, masker: Masker, identifier: str, name: str) -> Sealed:
+def _describe_sealed(plan: Plan, masker: Masker) -> Sealed:
+    """Describe what will be handed over, before it has an id."""
     arguments = plan.trials[0].arguments
     masked = masker.mask_arguments(arguments)
     return Sealed(
-        identifier=identifier,
-        name=name,
+        identifier=PLACEHOLDER,
+        name=plan.session.run_name or PLACEHOLDER,
         experiment_name=plan.experiment_name,
         session=plan.session,
         trials=tuple(range(len(plan.trials))) if plan.is_session else None,

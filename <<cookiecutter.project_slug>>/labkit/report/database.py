@@ -8,7 +8,7 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote
@@ -132,12 +132,9 @@ def read_courses(path: Path, run_ids: Sequence[str], metric: str) -> dict[str, C
     return {run: (sorted(course), [course[step] for step in sorted(course)]) for run, course in courses.items()}
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Generator[sqlite3.Connection]:
-    with contextlib.closing(
-        sqlite3.connect(f"file:{quote(str(path))}?mode=ro", timeout=SECONDS_TO_WAIT, uri=True)
-    ) as database:
-        yield database
+def _open(path: Path) -> contextlib.closing[sqlite3.Connection]:
+    address = f"file:{quote(str(path))}?mode=ro"
+    return contextlib.closing(sqlite3.connect(address, timeout=SECONDS_TO_WAIT, uri=True))
 
 
 def _collect(cells: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:

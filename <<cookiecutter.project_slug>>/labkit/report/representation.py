@@ -1,6 +1,6 @@
 """Pictures of what a model makes of samples, kept with its run while it trains."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from labkit.report.figures import embed, plot_distributions, plot_embedding
 from labkit.tracking.run import Run
-from labkit.training.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from labkit.training.task import Task
 
 SAMPLES: Final = 120
 """Of a validation set, its first; more would cover one another."""
@@ -58,9 +59,8 @@ class RepresentationPicture(Callback):
         if self._validations < self._next or self._sample is None or not self.run.is_led_here:
             return
         self._next *= FACTOR
-        assert isinstance(pl_module, Task)  # noqa: S101  Labkit trains nothing else
         inputs, classes = self._sample
-        model, _ = pl_module.parts
+        model, _ = cast("Task", pl_module).parts
         representations, activations = look_inside(model, inputs)
         places, step = embed(representations, method="pca"), trainer.global_step
         self.run.log_figure(f"embedding-{step:06d}", plot_embedding(places, classes.cpu().numpy()))

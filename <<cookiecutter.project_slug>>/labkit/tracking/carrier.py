@@ -87,8 +87,7 @@ class Carrier:
                 failures += 1
                 self._note_failure(error, began)
             else:
-                rest = 0.0 if self._hurries else (time.monotonic() - began) * (1 / SHARE_OF_TIME - 1)
-                wait = rest if amount >= LARGEST_BATCH else max(rest, SECONDS_BETWEEN_BATCHES)
+                wait = choose_wait(amount, 0.0 if self._hurries else time.monotonic() - began)
                 failures = 0
                 self._note_success(amount, began)
             self._trying_since = None
@@ -108,6 +107,17 @@ class Carrier:
         self.error = self._failing_since = None
         if not amount:
             self._empty_at = began
+
+
+def choose_wait(amount: int, seconds: float) -> float:
+    """Choose how long to wait until the next look; pure.
+
+    :param amount: How much the last one has carried.
+    :param seconds: How long that took; 0 where there is no time for rests.
+    :return: Seconds.
+    """
+    rest = seconds * (1 / SHARE_OF_TIME - 1)
+    return rest if amount >= LARGEST_BATCH else max(rest, SECONDS_BETWEEN_BATCHES)
 
 
 def report(message: str) -> None:
