@@ -3,7 +3,7 @@
 import inspect
 import json
 import shlex
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
@@ -14,6 +14,7 @@ from labkit.launch.apptainer.job import Job
 from labkit.launch.cluster import ApptainerHost
 from labkit.launch.host import Host
 from labkit.launch.numbers import read_spans
+from labkit.launch.work import Choice, Work
 
 FOLDER_OF_JOBS: Final = ".apptainer"
 START: Final = """
@@ -53,7 +54,7 @@ done
 """
 STOP: Final = """
 cd -- {folder} || exit
-touch -- {names}
+touch -- {marks}
 for file in {running}; do
   if [[ -e $file ]]; then kill -USR1 "$(<"$file")" 2>/dev/null || true; fi
 done
@@ -76,32 +77,22 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """A job on the host.
+class Process(Work):
+    """A job on the host, which is active while its process is there.
 
-    :ivar name: Its name.
-    :ivar launch: The run or session that it executes.
-    :ivar trials: The numbers of its trials; None for a run.
-    :ivar is_active: Whether its process is there.
+    :ivar lanes: The accelerators of those units that are executed at the same time.
     :ivar running: Which of its units are executed, by their places.
     :ivar ended: With which exit codes those have ended that have.
     """
 
-    name: str
-    launch: str
-    trials: tuple[int, ...] | None
-    is_active: bool
-    running: list[int] = field(default_factory=list)
-    ended: dict[int, int] = field(default_factory=dict)
+    lanes: tuple[str, ...] = ()
+    running: list[int] = field(default_factory=list[int])
+    ended: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
-    def size(self) -> int:
-        """How many units it has."""
-        return 1 if self.trials is None else len(self.trials)
-
-    def unit(self, place: int) -> str:
-        """Return the unit at a place."""
-        return self.launch if self.trials is None else f"{self.launch}/{self.trials[place]}"
+    def accelerators(self) -> set[int]:
+        """The numbers of the accelerators that are its own as long as it is active."""
+        return {int(number) for lane in self.lanes for number in lane.split(",") if number} if self.is_active else set()
 
     def word(self, place: int) -> str:
         """Say where a unit stands."""
@@ -135,7 +126,7 @@ def start(site: Site, job: Job, script: str, credentials: str) -> None:
     :param credentials: Lines of shell that only the job may read.
     """
     program = inspect.getsource(bootstrap)
-    record = job.order
+    record = job.record
     commands = START.format(
         parent=shlex.quote(str(job.folder)),
         folder=shlex.quote(str(job.own_folder)),
@@ -148,7 +139,7 @@ def start(site: Site, job: Job, script: str, credentials: str) -> None:
     site.host.require(commands, text=script + program + record + credentials)
 
 
-def look(site: Site) -> list[Work]:
+def look(site: Site) -> list[Process]:
     """See what there is.
 
     :param site: Where.
@@ -157,23 +148,24 @@ def look(site: Site) -> list[Work]:
     return read_work(site.host.require(LOOK.format(folder=shlex.quote(str(site.folder)))))
 
 
-def read_work(text: str) -> list[Work]:
+def read_work(text: str) -> list[Process]:
     """Read what :data:`LOOK` prints; pure.
 
     :param text: A line for each job, then one for each of its units that has begun.
     :return: The jobs.
     """
-    work: list[Work] = []
+    work: list[Process] = []
     for line in text.splitlines():
         kind, name, value, *further = line.split("\t")
         match kind:
             case "job":
-                order = json.loads(further[0])
+                record = json.loads(further[0])
                 work.append(
-                    Work(
+                    Process(
                         name=name,
-                        launch=order["launch"],
-                        trials=read_spans(json.dumps(order["trials"])),
+                        launch=record["launch"],
+                        trials=read_spans(json.dumps(record["trials"])),
+                        lanes=tuple(record["lanes"]),
                         is_active=value == "active",
                     )
                 )
@@ -184,18 +176,19 @@ def read_work(text: str) -> list[Work]:
     return work
 
 
-def stop(site: Site, work: Collection[Work]) -> None:
-    """Ask all units of jobs for a checkpoint and an end.
+def stop(site: Site, choices: Iterable[Choice[Process]]) -> None:
+    """Ask units of jobs for a checkpoint and an end; those that wait are not begun.
 
     :param site: Where.
-    :param work: The jobs.
+    :param choices: The jobs, or single trials of them.
     """
-    names = [shlex.quote(job.name) for job in work]
+    names = {shlex.quote(choice.job.name): "*" if choice.place is None else choice.place for choice in choices}
+    marks = [f"{name}/stopped" + ("" if place == "*" else f".{place}") for name, place in names.items()]
     site.host.require(
         STOP.format(
             folder=shlex.quote(str(site.folder)),
-            names=" ".join(f"{name}/stopped" for name in names),
-            running=" ".join(f"{name}/running/*" for name in names),
+            marks=" ".join(marks),
+            running=" ".join(f"{name}/running/{place}" for name, place in names.items()),
         )
     )
 

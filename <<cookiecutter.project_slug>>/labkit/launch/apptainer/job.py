@@ -52,6 +52,12 @@ class Job:
         return self.folder / self.name
 
     @property
+    def record(self) -> str:
+        """What is remembered of it on the host, as long as its folder is there."""
+        spans = None if self.trials is None else find_spans(self.trials)
+        return json.dumps({"launch": self.launch, "trials": spans, "lanes": self.lanes})
+
+    @property
     def order(self) -> str:
         """What the bootstrap is told."""
         resources = self.resources.over(DEFAULTS)

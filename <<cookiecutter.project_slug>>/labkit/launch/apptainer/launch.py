@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from labkit.command import EXIT_DONE, UsageError
 from labkit.environment import Environment
-from labkit.launch.apptainer.controller import Site, Work, find_idle, find_site, look, start
+from labkit.launch.apptainer.controller import Process, Site, find_idle, find_site, look, start
 from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job, require_one_machine
 from labkit.launch.cluster import ApptainerHost, find_cluster
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
@@ -61,7 +61,7 @@ def plan_job(
     sealed: Sealed,
     profile: ApptainerHost,
     site: Site,
-    work: list[Work],
+    work: list[Process],
     *,
     idle: list[int],
     sha256: str,

@@ -9,22 +9,17 @@ from labkit.launch.output import print_output
 def apptainer_log(target: str, *, follow: bool = False, cluster: str | None = None) -> None:
     """Print what runs have printed, over all their restarts. Examples: apptainer-log 4f0c12/3 --follow.
 
-    :param target: The id of a session or a run, or SESSION/NUMBER for a trial.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or a
+        job's name.
     :param follow: Whether to go on until the jobs have ended.
     :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.
     """
     site = open_site(cluster)
-    launch, _, number = target.partition("/")
 
     def find() -> tuple[list[str], bool]:
-        chosen = [
-            (job, place)
-            for job in find_work(site, launch)
-            for place in range(job.size)
-            if not number or job.unit(place).endswith(f"/{number}")
-        ]
+        chosen = [(choice.job, place) for choice in find_work(site, target) for place in choice.places]
         is_over = not any(job.is_active and place not in job.ended for job, place in chosen)
         return [f"{job.name}/output/{place}.txt" for job, place in chosen], is_over
 
     if not print_output(site.host, site.folder, find, follow=follow):
-        raise UsageError(f"'{target}' has printed nothing yet: see `apptainer-status {launch}`.")
+        raise UsageError(f"'{target}' has printed nothing yet: see `apptainer-status {target}`.")

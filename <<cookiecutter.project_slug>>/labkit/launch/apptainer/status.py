@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from labkit.command import UsageError, command
+from labkit.command import command
 from labkit.environment import Environment
-from labkit.launch.apptainer.controller import Site, Work, find_site, look
+from labkit.launch.apptainer.controller import Process, Site, find_site, look
 from labkit.launch.apptainer.launch import find_profile
 from labkit.launch.overview import Job, choose, collect, show
+from labkit.launch.work import Choice, choose_work, find_single_units
 
 
 @command
@@ -16,20 +17,20 @@ def apptainer_status(target: str | None = None, *, cluster: str | None = None) -
 
     Examples: apptainer-status, apptainer-status 4f0c12, apptainer-status 4f0c12/3
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or a job's name; by default all jobs whose
-        process is there.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or a
+        job's name; by default all jobs whose process is there.
     :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.
     """
     site = open_site(cluster)
-    launch, slash, number = (target or "").partition("/")
-    work = find_work(site, launch) if target else [job for job in look(site) if job.is_active]
-    jobs = choose(pair for job in work for pair in describe(job))
-    rows = collect(Environment.read(), dict.fromkeys(job.launch for job in work), jobs)
-    rows = [row for row in rows if not slash or row.unit.partition("/")[2] == number]
+    choices = [Choice(job=job) for job in look(site) if job.is_active] if target is None else find_work(site, target)
+    jobs = choose(pair for choice in choices for pair in describe(choice.job))
+    rows = collect(Environment.read(), dict.fromkeys(choice.job.launch for choice in choices), jobs)
+    if single := find_single_units(choices):
+        rows = [row for row in rows if row.unit in single]
     print(show(rows, "process") if rows else f"There is nothing of Labkit's under way on {site.host}.")
 
 
-def describe(work: Work) -> Iterator[tuple[str, Job]]:
+def describe(work: Process) -> Iterator[tuple[str, Job]]:
     """Say what the machine has of each unit of a job; pure.
 
     :param work: The job.
@@ -54,15 +55,12 @@ def open_site(cluster: str | None) -> Site:
     return find_site(find_profile(cluster, environment), PurePosixPath(environment.runs_path))
 
 
-def find_work(site: Site, target: str) -> list[Work]:
+def find_work(site: Site, target: str) -> list[Choice[Process]]:
     """Find the jobs that a user means.
 
     :param site: Where they are.
-    :param target: The id of a session or a run, or the beginning of it, or a job's name.
+    :param target: As for :func:`labkit.launch.work.choose_work`.
     :return: The jobs.
     :raises UsageError: If there are none.
     """
-    found = [job for job in look(site) if job.name == target or job.launch.startswith(target)]
-    if not found:
-        raise UsageError(f"there is no job of '{target}' on {site.host}: `apptainer-status` lists what there is.")
-    return found
+    return choose_work(Environment.read(), target, look(site), "apptainer-status")

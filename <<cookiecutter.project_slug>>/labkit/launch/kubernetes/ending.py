@@ -4,7 +4,7 @@ from labkit.command import UsageError, command
 from labkit.environment import Environment
 from labkit.launch.kubernetes.launch import find_profile
 from labkit.launch.kubernetes.namespace import Namespace
-from labkit.launch.kubernetes.selection import find_choices
+from labkit.launch.work import choose_work
 
 
 @command
@@ -13,12 +13,14 @@ def kubernetes_stop(target: str, *, cluster: str | None = None) -> None:
 
     They go on by kubernetes-launch --run-id. Examples: kubernetes-stop 4f0c12
 
-    :param target: The id of a session or a run, or a Job's name.
+    :param target: The id of a session or a run, or its beginning; a trial, SESSION/NUMBER or the id of its run, where
+        it has a Job of its own; or a Job's name.
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
-    namespace = Namespace(find_profile(cluster, Environment.read()))
-    choices = find_choices(namespace, target)
-    if any(choice.index is not None for choice in choices):
+    environment = Environment.read()
+    namespace = Namespace(find_profile(cluster, environment))
+    choices = choose_work(environment, target, namespace.find_work(), "kubernetes-status")
+    if not all(choice.is_whole for choice in choices):
         raise UsageError(
             "Kubernetes ends a Job as a whole: give the id of the session, and launch again what is to go on."
         )

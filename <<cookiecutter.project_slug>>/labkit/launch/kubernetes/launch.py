@@ -7,11 +7,12 @@ from labkit.command import EXIT_DONE, UnavailableError, UsageError
 from labkit.environment import Environment
 from labkit.launch.cluster import KubernetesCluster, find_cluster
 from labkit.launch.kubernetes.job import DEFAULTS, TEMPLATE, Job, make_manifests, show_manifests
-from labkit.launch.kubernetes.namespace import Namespace, Work
+from labkit.launch.kubernetes.namespace import Namespace
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
 from labkit.launch.sealing import Sealed, find_hash, seal
 from labkit.launch.session import Session, read_session
 from labkit.launch.surroundings import find_variables
+from labkit.launch.work import Work
 
 HASH_OF_A_DRY_RUN: Final = "0" * 64
 

@@ -4,20 +4,22 @@ from labkit.command import UsageError, command
 from labkit.environment import Environment
 from labkit.launch.kubernetes.launch import find_profile
 from labkit.launch.kubernetes.namespace import Namespace
-from labkit.launch.kubernetes.selection import find_choices
+from labkit.launch.work import choose_work
 
 
 @command
 def kubernetes_log(target: str, *, follow: bool = False, cluster: str | None = None) -> None:
     """Print what pods have printed, over all their restarts. Examples: kubernetes-log 4f0c12/3 --follow.
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or a Job's name.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or a
+        Job's name.
     :param follow: Whether to go on until what runs has ended.
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
-    namespace = Namespace(find_profile(cluster, Environment.read()))
-    choices = find_choices(namespace, target)
-    pods = [pod for choice in choices for pod in choice.select(namespace.find_pods(choice.job.name))]
+    environment = Environment.read()
+    namespace = Namespace(find_profile(cluster, environment))
+    choices = choose_work(environment, target, namespace.find_work(), "kubernetes-status")
+    pods = [pod for choice in choices for pod in namespace.find_pods(choice.job.name) if choice.includes(pod.index)]
     printed = [pod for pod in pods if pod.has_printed]
     if not printed:
         raise UsageError(f"'{target}' has printed nothing yet: see `kubernetes-status {target}`.")

@@ -10,31 +10,10 @@ from labkit.command import UnavailableError, UsageError
 from labkit.launch.cluster import KubernetesCluster
 from labkit.launch.kubernetes.job import LAUNCH, TRIALS
 from labkit.launch.numbers import read_spans
+from labkit.launch.work import Work
 
 MANAGED: Final = "app.kubernetes.io/managed-by=labkit"
 INDEX: Final = "batch.kubernetes.io/job-completion-index"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A Job.
-
-    :ivar name: Its name.
-    :ivar launch: The run or session that it executes.
-    :ivar trials: The numbers of its trials by the index of the pod; None for a run.
-    :ivar is_active: Whether something of it is left to do.
-    """
-
-    name: str
-    launch: str
-    trials: tuple[int, ...] | None
-    is_active: bool
-
-    def unit(self, index: int) -> str:
-        """Return what the pod of an index executes."""
-        if self.trials is None:
-            return self.launch
-        return f"{self.launch}/{self.trials[index if len(self.trials) > 1 else 0]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import Final
 from labkit.command import command
 from labkit.environment import Environment
 from labkit.launch.kubernetes.launch import find_profile
-from labkit.launch.kubernetes.namespace import Namespace, Pod, Work
-from labkit.launch.kubernetes.selection import Choice, find_choices
+from labkit.launch.kubernetes.namespace import Namespace, Pod
 from labkit.launch.overview import Job, choose, collect, show
+from labkit.launch.work import Choice, Work, choose_work, find_single_units
 
 PENDING: Final = "Pending"
 RUNNING: Final = "Running"
@@ -20,15 +20,18 @@ def kubernetes_status(target: str | None = None, *, cluster: str | None = None) 
 
     Examples: kubernetes-status, kubernetes-status 4f0c12, kubernetes-status 4f0c12/3
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or a Job's name; by default all Jobs.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or a
+        Job's name; by default all Jobs.
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
     environment = Environment.read()
     namespace = Namespace(find_profile(cluster, environment))
-    choices = [Choice(job=job) for job in namespace.find_work()] if target is None else find_choices(namespace, target)
+    work = namespace.find_work()
+    whole = [Choice(job=job) for job in work]
+    choices = whole if target is None else choose_work(environment, target, work, "kubernetes-status")
     jobs = choose(pair for choice in choices for pair in describe(choice.job, namespace.find_pods(choice.job.name)))
     rows = collect(environment, dict.fromkeys(choice.job.launch for choice in choices), jobs)
-    if single := {choice.job.unit(choice.index) for choice in choices if choice.index is not None}:
+    if single := find_single_units(choices):
         rows = [row for row in rows if row.unit in single]
     print(show(rows, "pod") if rows else f"There is nothing of Labkit's in {namespace.name}.")
 

@@ -7,7 +7,7 @@ from labkit.environment import Environment
 from labkit.launch.slurm.controller import Site, cancel, find_site, look, stop
 from labkit.launch.slurm.launch import find_profile
 from labkit.launch.slurm.queue import Entry
-from labkit.launch.slurm.selection import find_jobs_of, select
+from labkit.launch.slurm.selection import find_jobs, select
 
 
 @command
@@ -16,7 +16,8 @@ def slurm_stop(target: str, *, cluster: str | None = None) -> None:
 
     They go on by slurm-launch --run-id. Examples: slurm-stop 4f0c12, slurm-stop 4f0c12/3
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or
+        Slurm's number of a job or task.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
     """
     waiting, running = _end(target, cluster, stop)
@@ -27,7 +28,8 @@ def slurm_stop(target: str, *, cluster: str | None = None) -> None:
 def slurm_cancel(target: str, *, cluster: str | None = None) -> None:
     """End jobs; what they have done since their newest checkpoint may be lost. Examples: slurm-cancel 4f0c12.
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or
+        Slurm's number of a job or task.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
     """
     waiting, running = _end(target, cluster, cancel)
@@ -39,7 +41,7 @@ def _end(target: str, cluster: str | None, end: Callable[[Site, Collection[Entry
     environment = Environment.read()
     site = find_site(find_profile(cluster, environment), environment)
     view = look(site)
-    entries = [entry for entry in select(find_jobs_of(environment, target, view), view) if entry.is_active]
+    entries = [entry for entry in select(find_jobs(environment, target, view), view) if entry.is_active]
     if entries:
         end(site, entries)
         look(site)  # the credentials of what is no more go with it

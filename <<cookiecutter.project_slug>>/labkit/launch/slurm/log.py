@@ -6,7 +6,7 @@ from labkit.launch.output import print_output
 from labkit.launch.slurm.controller import find_site, look
 from labkit.launch.slurm.job import OUTPUT
 from labkit.launch.slurm.launch import find_profile
-from labkit.launch.slurm.selection import find_jobs_of, select
+from labkit.launch.slurm.selection import find_jobs, select
 
 
 @command
@@ -15,13 +15,14 @@ def slurm_log(target: str, *, follow: bool = False, cluster: str | None = None) 
 
     Examples: slurm-log 4f0c12/3 --follow, slurm-log 1234_7
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or
+        Slurm's number of a job or task.
     :param follow: Whether to go on until the jobs have ended.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
     """
     environment = Environment.read()
     site = find_site(find_profile(cluster, environment), environment)
-    choices = find_jobs_of(environment, target, look(site))
+    choices = find_jobs(environment, target, look(site))
     tasks = {choice: "*" if choice.task is None else str(choice.task) for choice in choices}
     files = [f"{choice.name}/{OUTPUT}/{task}.txt" for choice, task in tasks.items()]
 

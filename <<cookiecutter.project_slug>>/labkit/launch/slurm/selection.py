@@ -5,16 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.slurm.controller import View
 from labkit.launch.slurm.name import Name
 from labkit.launch.slurm.queue import Entry
-from labkit.launch.trial import TRIAL_TAG
-from labkit.tracking.contact import asks_the_store
-from labkit.tracking.run import connect, open_run
+from labkit.launch.target import make_refusal, resolve
+from labkit.launch.unit import Unit
 
-RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 JOB_ID: Final = re.compile(r"(?P<number>\d+)(?:_(?P<task>\d+))?")
 
 
@@ -34,42 +31,22 @@ class Choice:
         return entry.name == self.name and self.task in {None, entry.task}
 
 
-def find_jobs(target: str, view: View) -> list[Choice]:
+def find_jobs(environment: Environment, target: str, view: View) -> list[Choice]:
     """Find the jobs that a user means.
 
-    :param target: The id of a session or run, ``SESSION/NUMBER`` for a trial, or Slurm's number of a job or task.
+    :param environment: Says which store knows the run of a trial.
+    :param target: Slurm's number of a job or task; else as for :func:`labkit.launch.target.resolve`.
     :param view: What there is.
     :return: The jobs, the newest last.
-    :raises UsageError: If there are none.
+    :raises UsageError: If there are none, or the target might mean several launches.
     """
-    found = {*_by_number(target, view), *_by_unit(target, view)}
+    found = set(_by_number(target, view))
     if not found:
-        raise UsageError(f"there is no job of a session, run or number '{target}': `slurm-status` lists what there is.")
+        launches = {name.launch for name in view.names}
+        found = set(_by_unit(resolve(environment, target, launches, "slurm-status"), view))
+    if not found:
+        raise make_refusal(target, "slurm-status")
     return sorted(found, key=lambda choice: (choice.name.part, choice.task or 0))
-
-
-def find_jobs_of(environment: Environment, target: str, view: View) -> list[Choice]:
-    """Find the jobs that a user means, who may also give the id of a trial's run.
-
-    :param environment: Says which store knows that run.
-    :param target: As for :func:`find_jobs`.
-    :param view: What there is.
-    :return: The jobs, the newest last.
-    :raises UsageError: If there are none.
-    """
-    try:
-        return find_jobs(target, view)
-    except UsageError:
-        if not RUN_ID.fullmatch(target) or not (unit := _find_trial(environment, target)):
-            raise
-        return find_jobs(unit, view)
-
-
-@asks_the_store
-def _find_trial(environment: Environment, run_id: str) -> str | None:
-    """Return the trial that a run is of, as ``SESSION/NUMBER``."""
-    open_run(environment, run_id)  # a sentence where there is none
-    return connect(environment).get_run(run_id).data.tags.get(TRIAL_TAG)
 
 
 def select(choices: Iterable[Choice], view: View) -> list[Entry]:
@@ -96,12 +73,11 @@ def _by_number(target: str, view: View) -> Iterable[Choice]:
             yield Choice(name=entry.name, task=None if entry.name.offset is None else entry.task)
 
 
-def _by_unit(target: str, view: View) -> Iterable[Choice]:
-    launch, slash, trial = target.partition("/")
+def _by_unit(unit: Unit, view: View) -> Iterable[Choice]:
     for name in view.names:
-        if name.launch != launch:
+        if name.launch != unit.identifier:
             continue
-        if not slash:
+        if unit.index is None:
             yield Choice(name=name)
-        elif trial.isdecimal() and name.offset is not None and 0 <= int(trial) - name.offset < view.max_array_size:
-            yield Choice(name=name, task=int(trial) - name.offset)
+        elif name.offset is not None and 0 <= unit.index - name.offset < view.max_array_size:
+            yield Choice(name=name, task=unit.index - name.offset)

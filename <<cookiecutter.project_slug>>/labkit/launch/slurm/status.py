@@ -6,7 +6,7 @@ from labkit.launch.overview import Job, collect, show
 from labkit.launch.slurm.controller import find_site, look
 from labkit.launch.slurm.launch import find_profile
 from labkit.launch.slurm.queue import Entry, choose
-from labkit.launch.slurm.selection import find_jobs_of, select
+from labkit.launch.slurm.selection import find_jobs, select
 
 
 @command
@@ -15,14 +15,14 @@ def slurm_status(target: str | None = None, *, cluster: str | None = None) -> No
 
     Examples: slurm-status, slurm-status 4f0c12, slurm-status 4f0c12/3
 
-    :param target: The id of a session or a run, SESSION/NUMBER for a trial, or Slurm's number of a job or task; by
-        default, all that Slurm's queue has.
+    :param target: The id of a session or a run, or its beginning; of a trial SESSION/NUMBER or the id of its run; or
+        Slurm's number of a job or task; by default, all that Slurm's queue has.
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
     """
     environment = Environment.read()
     site = find_site(find_profile(cluster, environment), environment)
     view = look(site)
-    choices = [] if target is None else find_jobs_of(environment, target, view)
+    choices = [] if target is None else find_jobs(environment, target, view)
     entries = choose(view.entries if target is None else select(choices, view))
     launches = {choice.name.launch for choice in choices} | {entry.name.launch for entry in entries.values()}
     rows = collect(environment, sorted(launches), {unit: describe(entry) for unit, entry in entries.items()})

@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from labkit.command import UsageError
-from labkit.launch.apptainer.controller import Site, Work, find_site, look, start, stop
+from labkit.launch.apptainer.controller import Process, Site, find_site, look, start, stop
 from labkit.launch.apptainer.job import TEMPLATE, Job, render_job
 from labkit.launch.cluster import ApptainerHost, Paths, Resources
 from labkit.launch.host import Host
+from labkit.launch.work import Choice
 from tests.project import ROOT
 
 SECONDS = 60
@@ -60,7 +61,7 @@ def make_job(site: Site, trials: tuple[int, ...], *lanes: str) -> Job:
     )
 
 
-def await_work(site: Site, is_there: Callable[[Work], bool]) -> Work:
+def await_work(site: Site, is_there: Callable[[Process], bool]) -> Process:
     end = time.monotonic() + SECONDS
     while True:
         (work,) = look(site)
@@ -75,7 +76,7 @@ def test_units_are_executed_begin_again_and_fail_each_for_itself_until_they_are_
     start(site, job, render_job(ROOT / TEMPLATE, job), "export SECRET=canary\n")
     folder = Path(job.own_folder)
     await_work(site, lambda work: set(work.ended) == {0, 1, 2, 4, 5} and work.running == [3])
-    stop(site, look(site))
+    stop(site, [Choice(job=job) for job in look(site)])
     work = await_work(site, lambda work: not work.is_active)
     assert [work.word(place) for place in range(6)] == [
         "ended (0)",
@@ -92,6 +93,19 @@ def test_units_are_executed_begin_again_and_fail_each_for_itself_until_they_are_
     assert "with canary and bootstrap.py" in third
     assert not (folder / "credentials").exists()
     assert "canary" not in (folder / "job.sh").read_text()
+
+
+def test_one_trial_is_stopped_and_one_that_waits_is_not_begun_while_the_others_go_on(site: Site) -> None:
+    job = make_job(site, (0, 1, 2, 3, 4, 5), "")
+    start(site, job, render_job(ROOT / TEMPLATE, job), "export SECRET=canary\n")
+    begun = Path(job.own_folder) / "output" / "3.txt"
+    work = await_work(site, lambda work: work.running == [3] and "with canary" in begun.read_text())
+    stop(site, [Choice(job=work, place=4)])
+    stop(site, [Choice(job=work, place=3)])
+    work = await_work(site, lambda work: not work.is_active)
+    assert [work.ended[place] for place in (0, 3, 4)] == [0, 75, 75]
+    third, fourth, last = ((Path(job.own_folder) / "output" / f"{place}.txt").read_text() for place in (3, 4, 5))
+    assert [text.count("restart") for text in (third, fourth, last)] == [1, 0, 3]
 
 
 def test_two_launches_of_one_session_have_folders_of_their_own(site: Site) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from labkit.command import UsageError
-from labkit.launch.apptainer.controller import Work, read_idle, read_work
+from labkit.launch.apptainer.controller import Process, read_idle, read_work
 from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, enter, render_job
 from labkit.launch.apptainer.launch import read_devices
 from labkit.launch.cluster import ApptainerHost, Paths, Resources
@@ -99,15 +99,17 @@ def test_an_accelerator_is_idle_whose_memory_nobody_uses() -> None:
 
 
 def test_what_a_host_prints_tells_where_each_unit_stands() -> None:
-    order = json.dumps({"launch": "bb22", "trials": [[0, 2]]})
-    text = f"job\taa11-1\tover\t{json.dumps({'launch': 'aa11', 'trials': None})}\nended\t0\t75\n"
-    text += f"job\tbb22-1\tactive\t{order}\nrunning\t1\t\nended\t0\t0\n"
+    over = json.dumps({"launch": "aa11", "trials": None, "lanes": ["0"]})
+    active = json.dumps({"launch": "bb22", "trials": [[0, 2]], "lanes": ["1,2", "4,5"]})
+    text = f"job\taa11-1\tover\t{over}\nended\t0\t75\n"
+    text += f"job\tbb22-1\tactive\t{active}\nrunning\t1\t\nended\t0\t0\n"
     run, session = read_work(text)
     assert (run.unit(0), run.word(0)) == ("aa11", "ended (75)")
     assert [session.unit(place) for place in range(session.size)] == ["bb22/0", "bb22/1", "bb22/2"]
     assert [session.word(place) for place in range(session.size)] == ["ended (0)", "running", "waiting"]
+    assert (run.accelerators, session.accelerators) == (set(), {1, 2, 4, 5})
 
 
 def test_a_unit_whose_job_is_gone_is_lost() -> None:
-    work = Work(name="x", launch="x", trials=(0, 1), is_active=False, running=[0])
+    work = Process(name="x", launch="x", trials=(0, 1), is_active=False, running=[0])
     assert [work.word(0), work.word(1)] == ["lost", "not started"]

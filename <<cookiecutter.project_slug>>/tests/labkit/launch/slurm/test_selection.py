@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 
 from labkit.command import UsageError
+from labkit.environment import Environment
 from labkit.launch.slurm.controller import View, plan, read_records
 from labkit.launch.slurm.queue import read_queue
 from labkit.launch.slurm.selection import find_jobs, select
 
+ENVIRONMENT = Environment.read({}, Path("/nowhere"))
 VIEW = View(
     entries=tuple(
         read_queue("""\
@@ -30,6 +34,7 @@ older-1/0+0/jobs:4
     ("target", "choices"),
     [
         ("rates-1", ["rates-1/0+0 None", "rates-1/1+5 None"]),
+        ("rates", ["rates-1/0+0 None", "rates-1/1+5 None"]),
         ("rates-1/1", ["rates-1/0+0 1"]),
         ("rates-1/6", ["rates-1/1+5 1"]),
         ("12", ["rates-1/0+0 None"]),
@@ -42,18 +47,23 @@ older-1/0+0/jobs:4
     ],
 )
 def test_a_session_a_trial_a_run_or_a_number_names_jobs(target: str, choices: list[str]) -> None:
-    assert [f"{choice.name} {choice.task}" for choice in find_jobs(target, VIEW)] == choices
+    assert [f"{choice.name} {choice.task}" for choice in find_jobs(ENVIRONMENT, target, VIEW)] == choices
 
 
-@pytest.mark.parametrize("target", ["rates", "99", "12_x", "4f0c12/0", "rates-1/x", "*", ""])
+@pytest.mark.parametrize("target", ["rats", "99", "12_x", "4f0c12/0", "rates-1/x", "*"])
 def test_what_was_not_named_is_not_found(target: str) -> None:
     with pytest.raises(UsageError, match="`slurm-status` lists what there is"):
-        find_jobs(target, VIEW)
+        find_jobs(ENVIRONMENT, target, VIEW)
 
 
 def test_only_what_was_named_is_selected() -> None:
-    assert [entry.job_id for entry in select(find_jobs("rates-1/2", VIEW), VIEW)] == ["12_2"]
-    assert [entry.job_id for entry in select(find_jobs("rates-1", VIEW), VIEW)] == ["12_0", "12_1", "12_2", "16_0"]
+    assert [entry.job_id for entry in select(find_jobs(ENVIRONMENT, "rates-1/2", VIEW), VIEW)] == ["12_2"]
+    assert [entry.job_id for entry in select(find_jobs(ENVIRONMENT, "rates-1", VIEW), VIEW)] == [
+        "12_0",
+        "12_1",
+        "12_2",
+        "16_0",
+    ]
 
 
 def test_what_is_under_way_is_not_submitted_again() -> None:

@@ -20,14 +20,19 @@ take() {
   } 9>lock
 }
 
+# Whether somebody has asked for the end of a unit, or of all.
+is_stopped() {
+  [[ -e stopped || -e stopped.$1 ]]
+}
+
 # Executes a unit, again and again where it was interrupted and nobody has asked for its end.
 execute() {
   local number=$1 restarts=0 code=75
-  while ((restarts <= 100)) && [[ ! -e stopped ]]; do
+  while ((restarts <= 100)) && ! is_stopped "$number"; do
     printf '\n=== %s, restart %d, %s\n' "$number" "$restarts" "$(date '+%F %T')"
     JOB_COMPLETION_INDEX=$number '/opt/my env/bin/python' bootstrap.py '{"launch": "aa11", "sha256": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "trials": [[0, 1], [4, 4]], "nodes": 1, "processes": 2, "address": "localhost"}' &
     echo "$!" >"running/$number"
-    [[ ! -e stopped ]] || kill -USR1 "$!" # it was asked for in between
+    ! is_stopped "$number" || kill -USR1 "$!" # it was asked for in between
     wait "$!"
     code=$?
     rm -f "running/$number"
