@@ -1,6 +1,8 @@
 """What the documentation shows is what happens."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,29 @@ def test_the_table_of_tasks_names_tests_that_there_are() -> None:
         r'^    "(\w+)",$', (BENCH / "labkit/training/tasks/__init__.py").read_text(), flags=re.MULTILINE
     )
     assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(exported)
+
+
+def list_tests(path: Path) -> Iterator[str]:
+    """List the tests of a file as pytest names them, without importing it."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.FunctionDef():
+                yield node.name
+            case ast.ClassDef():
+                yield from (f"{node.name}::{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef))
+            case _:
+                pass
+
+
+def test_what_others_get_wrong_has_tests_that_there_are() -> None:
+    page = (TEMPLATE / "docs" / "peers.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| (?!---|what goes wrong|the wish)", line)]
+    named = {row: re.findall(r"`([\w/]+\.py)::([\w:]+)`", row) for row in rows}
+    assert len(named) > 80
+    assert [row for row, tests in named.items() if not tests] == []
+    for file, test in sorted({pair for tests in named.values() for pair in tests}):
+        path = (TEMPLATE if file.startswith("tests/") else BENCH / "tests" / "labkit") / file
+        assert test in list_tests(path), path
 
 
 def test_a_study_goes_from_supervised_to_contrastive_by_one_line(tmp_path: Path) -> None:

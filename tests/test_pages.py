@@ -96,7 +96,7 @@ def window(browser: Browser) -> Generator[Browser]:
 def page(window: Browser, address: str) -> Browser:
     """The page of runs."""
     window.open(address)
-    window.await_text("18 runs", ".masthead")
+    window.await_text("19 runs", ".masthead")
     window.await_true("document.querySelector('#controls input')")
     return window
 
@@ -123,9 +123,9 @@ def choose(browser: Browser, label: str, option: str) -> None:
 
 class TestRuns:
     def test_the_table_is_filtered_while_one_types(self, page: Browser) -> None:
-        assert page.count("#view .runs tbody tr") == 18
+        assert page.count("#view .runs tbody tr") == 19
         page.type("#controls input", f"{ACCURACY}>0.5 learning_rate<0.05")
-        page.await_text("6 runs of 18", "#view .summary")
+        page.await_text("6 runs of 19", "#view .summary")
         assert all("rate-0.01" in row for row in page.texts("#view tbody tr"))
         page.type("#controls input", "nothing at all")
         page.await_text("No run meets the filter.")
@@ -233,6 +233,17 @@ class TestLife:
         page.await_text("0.75", "#view .metrics")
         store.record(f"recorder.store.delete_run({made!r})")
 
+    def test_a_step_is_seen_while_it_is_executed(self, page: Browser, address: str, store: Store) -> None:
+        tags = {"labkit.recipe": "mine", "labkit.recipe.role": "recipe"}
+        made = store.record(f"recorder.record('mine', entry_point='recipe', tags={tags!r}, state='running').identifier")
+        step = {"name": "overfit", "position": 0, "state": "running", "run_id": store.ids["step"]}
+        store.record(f"recorder.stand({made!r}, 'mine', [{step!r}])")
+        page.open(f"{address}/recipe")
+        page.await_text("running", "article:first-child .timeline .summary")
+        store.record(f"recorder.stand({made!r}, 'mine', [{step | {'state': 'up to date', 'outcome': 'passed'}!r}])")
+        page.await_text("passed", "article:first-child .timeline .summary")
+        store.record(f"recorder.store.delete_run({made!r})")
+
     def test_it_listens_to_this_machine_alone(self, address: str) -> None:
         port = int(address.rpartition(":")[2])
         listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -277,17 +288,24 @@ class TestReport:
 
     def test_its_table_answers(self, file: Browser) -> None:
         file.type("#filter", f"{ACCURACY}>0.5 learning_rate<0.05")
-        file.await_text("6 of 18 runs", "#count")
+        file.await_text("6 of 19 runs", "#count")
         file.evaluate(
             "(e => { e.value = 'seeds'; e.dispatchEvent(new Event('change')); })(document.querySelector('#grouping'))"
         )
         file.await_text("2 configurations", "#count")
         assert "±" in file.text("#table")
+        file.type("#filter", "learning_rate<0.05")
+        file.await_text("7 of 19 runs", "#count")
+        # The run that failed has a seed of one that has finished.
+        assert file.texts("#table .count") == ["3", "3"]
         file.click("#table th a", "seeds")
 
-    def test_its_charts_are_drawn(self, file: Browser) -> None:
+    def test_its_charts_are_drawn_when_they_are_seen(self, file: Browser) -> None:
+        assert file.evaluate("typeof Plotly") == "undefined"
+        file.click(".masthead a", "Relation")
         file.await_true("document.querySelectorAll('#relation-chart .point').length > 10")
         file.hover("#relation-chart .point", SAID_OF_A_POINT)
+        file.click(".masthead a", "Curves")
         file.await_true("document.querySelectorAll('#curves .scatterlayer .trace').length > 4")
         assert file.colours("#curves")[BLUE] > 30
 

@@ -133,10 +133,11 @@ def start(tmp_path: Path) -> Generator[Callable[..., Study]]:
         study.process.wait()
 
 
-def test_all_arrives_once(server: TrackingServer, start: Callable[..., Study]) -> None:
-    study = start(server.address, 3000)
+def test_all_arrives_once_and_in_few_requests(server: TrackingServer, line: Line, start: Callable[..., Study]) -> None:
+    study = start(line.address, 3000)
     assert (study.end(), study.errors) == (0, "")
     study.assert_complete(server)
+    assert line.requests[LOG_BATCH] < METRICS * study.steps / 100
 
 
 def test_a_server_that_is_killed_and_comes_back_misses_nothing(

@@ -81,6 +81,7 @@ def descend(run: Run, *, rate: float = 0.25, steps: int = 3, seconds: float = 0.
     for step in range(1, steps + 1):
         place -= rate * 2 * place
         run.log_metrics({"validation/loss": math.nan if label == "nan" else place**2}, step=step)
+        print(f"step {step} at rate {rate}")
         time.sleep(seconds)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +36,7 @@ class Line(ThreadingHTTPServer):
     :ivar fault: What happens to requests whose path begins with ``affected``, from now on.
     :ivar seconds_of_delay: How much longer a request takes to which nothing happens.
     :ivar faults: To how many requests something has happened.
+    :ivar requests: How many requests there were, by their path.
     """
 
     daemon_threads = True
@@ -46,6 +48,7 @@ class Line(ThreadingHTTPServer):
         self.affected = "/"
         self.seconds_of_delay = 0.0
         self.faults = 0
+        self.requests = Counter[str]()
         self._mended = threading.Event()
         self._lock = threading.Lock()
 
@@ -73,6 +76,8 @@ class Line(ThreadingHTTPServer):
         """Say nothing of clients that do not wait for their answer."""
 
     def choose_fault(self, path: str) -> Fault:
+        with self._lock:
+            self.requests[path.partition("?")[0]] += 1
         if self.fault is Fault.NONE or not path.startswith(self.affected):
             return Fault.NONE
         return self.fault

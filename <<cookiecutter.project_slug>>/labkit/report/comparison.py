@@ -5,17 +5,22 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple
 
+from labkit.atomic import write_atomically
 from labkit.command import Limits, UsageError, command
 from labkit.environment import Environment
+from labkit.recipe.record import ROLE_TAG
 from labkit.report.configuration import Circumstance, Group, find_differences, group_runs
+from labkit.report.page.runs import describe
 from labkit.report.statistics import FEWEST, Estimate, correct, estimate, find_p_value, find_smallest_p, is_finite
-from labkit.report.store import SEED, StoredRun, read_runs
-from labkit.report.table import Column, Table, TableFormat, choose_decimals
-from labkit.tracking.state import State
+from labkit.report.store import SEED, StoredRun, find_run, read_curves, read_runs
+from labkit.report.table import Column, Table, TableFormat, choose_decimals, stack
 
 Mode = Literal["max", "min"]
+PICTURES: Final = (".png", ".pdf", ".svg")
+TableName = Literal["groups", "differences"]
 WORDS_OF_COSTS: Final = ("loss", "error", "perplexity", "entropy")
 """A metric with one of these in its name is better where it is smaller."""
 
@@ -31,7 +36,10 @@ def compare_runs(
     mode: Mode | None = None,
     paired: bool = False,
     confidence: Annotated[float, Limits(least=0.5, most=0.999)] = 0.95,
+    with_recipes: bool = False,
+    table: TableName | None = None,
     table_format: TableFormat = "markdown",
+    figure: Path | None = None,
 ) -> None:
     """Compare configurations over seeds: what each achieves, and which differences are more than chance.
 
@@ -40,7 +48,7 @@ def compare_runs(
 
     :param metrics: The metrics to compare by, such as test/accuracy.
     :param experiment_name: Only runs of this experiment.
-    :param session: Only runs of this session.
+    :param session: Only runs of this session: its id, the beginning of it, or its name.
     :param baseline: A run; its configuration is compared with each other one, rather than each with each.
     :param over: The parameters in which repetitions differ: "seed fold" for cross-validation.
     :param by: What tells configurations apart beside their parameters: code, data, or both.
@@ -48,10 +56,17 @@ def compare_runs(
         error.
     :param paired: Whether runs with the same seed belong together, as those on the same fold do; needs more seeds.
     :param confidence: Of intervals; a difference is claimed where its corrected p-value is at most 1 less this.
+    :param with_recipes: Whether runs of recipes count too; each candidate that a step tried is a configuration.
+    :param table: Only this table; by default both, and in CSV, which holds one, that of the groups.
     :param table_format: How tables are written.
+    :param figure: Where a picture of the course of the metric goes, such as curves.png: of each configuration the mean
+        over its runs in bands, deviation and minimum to maximum.
     """
-    runs = read_runs(Environment.read(), experiment_name=experiment_name, session=session)
-    finished = [run for run in runs if run.state == State.FINISHED]
+    if figure and (len(metrics) > 1 or figure.suffix not in PICTURES):
+        raise UsageError(f"--figure {figure} takes one metric, and a file that ends in {' or '.join(PICTURES)}.")
+    environment = Environment.read()
+    runs = read_runs(environment, experiment_name=experiment_name, session=session)
+    finished = [run for run in runs if run.has_finished and (with_recipes or ROLE_TAG not in run.tags)]
     known = sorted(set[str]().union(*(run.metrics for run in finished)))
     if not metrics:
         raise UsageError(f"say by which metrics to compare; the {len(finished)} finished runs have {_list(known)}.")
@@ -60,14 +75,19 @@ def compare_runs(
             raise UsageError(f"no finished run has a metric '{metric}'; they have {_list(known)}.")
     counted = [run for run in finished if any(metric in run.metrics for metric in metrics)]
     groups = group_runs(counted, over=over, by=by)
-    first = None if baseline is None else _find_baseline(groups, baseline)
+    first = None if baseline is None else _find_group(groups, find_run(counted, baseline))
     judgements = judge(groups, metrics, baseline=first, mode=mode, paired=paired, confidence=confidence)
-    tables = [make_table_of_groups(groups, metric, confidence) for metric in metrics]
-    if judgements:
+    tables: list[Table] = []
+    if table != "differences":
+        of_groups = {metric: make_table_of_groups(groups, metric, confidence) for metric in metrics}
+        tables += [stack(of_groups)] if table_format == "csv" and len(metrics) > 1 else of_groups.values()
+    if table == "differences" or (table is None and judgements and table_format != "csv"):
         tables.append(make_table_of_judgements(judgements, metrics))
-    print("\n".join(table.render(table_format) for table in tables), end="")
+    print("\n".join(made.render(table_format) for made in tables), end="")
     for remark in remark_on(groups, by, left_out=len(runs) - len(counted)):
         print(f"compare-runs: {remark}", file=sys.stderr)
+    if figure:
+        _draw(environment, groups, metrics[0], figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +114,15 @@ class _Trial:
     pair: tuple[int, int]
     samples: tuple[list[float], list[float]]
     objection: str | None
+
+
+class _Finding(NamedTuple):
+    """What a test has found."""
+
+    p_value: float
+    corrected: float
+    least: float
+    """What the corrected one would be, if in all tests the samples were as far apart as can be."""
 
 
 def judge(
@@ -126,12 +155,12 @@ def judge(
         for metric in metrics
         for pair in pairs
     ]
-    p_values = [None if trial.objection else find_p_value(*trial.samples, paired=paired) for trial in trials]
-    corrected = iter(correct([p_value for p_value in p_values if p_value is not None]))
-    return [
-        _conclude(trial, p_value, None if p_value is None else next(corrected), 1 - confidence, paired=paired)
-        for trial, p_value in zip(trials, p_values, strict=True)
-    ]
+    tested = [trial for trial in trials if trial.objection is None]
+    p_values = [find_p_value(*trial.samples, paired=paired) for trial in tested]
+    # The less each p-value is, the less all corrected ones are: these are the least that there can be.
+    least = correct([find_smallest_p(*map(len, trial.samples), paired=paired) for trial in tested])
+    found = iter([_Finding(*numbers) for numbers in zip(p_values, correct(p_values), least, strict=True)])
+    return [_conclude(trial, None if trial.objection else next(found), 1 - confidence) for trial in trials]
 
 
 def choose_mode(metric: str) -> Mode:
@@ -151,7 +180,7 @@ def make_table_of_groups(groups: Sequence[Group], metric: str, confidence: float
     estimates = [_estimate(group, metric, confidence) for group in groups]
     spread = min((found.deviation for found in estimates if found and found.deviation), default=0.0)
     decimals = choose_decimals(spread)
-    percent = f"{confidence:.3g}".removeprefix("0.").ljust(2, "0")
+    percent = f"{100 * confidence:.4g}"
     statistics = (metric, "deviation", f"{percent}% from", f"{percent}% to", "interquartile mean")
     rows: list[list[str | int | float | None]] = []
     for number, (group, found) in enumerate(zip(groups, estimates, strict=True), start=1):
@@ -211,7 +240,7 @@ def remark_on(groups: Sequence[Group], by: Sequence[Circumstance], *, left_out: 
     """
     remarks: list[str] = []
     if left_out:
-        remarks.append(f"{left_out} runs are left out: they have not finished, or have no such metric.")
+        remarks.append(f"{left_out} runs are left out: not finished, without such a metric, or part of a recipe.")
     if repeated := sum(len(group.repeated) for group in groups):
         remarks.append(f"{repeated} runs repeat a seed of their configuration: the newest of each counts, once.")
     circumstances: tuple[tuple[Circumstance, Callable[[StoredRun], str | None]], ...] = (
@@ -244,27 +273,25 @@ def _prepare(groups: Sequence[Group], pair: tuple[int, int], metric: str, mode: 
     return _Trial(metric=metric, mode=mode, pair=(pair[0] + 1, pair[1] + 1), samples=samples, objection=objection)
 
 
-def _conclude(
-    trial: _Trial, p_value: float | None, corrected: float | None, level: float, *, paired: bool
-) -> Judgement:
+def _conclude(trial: _Trial, found: _Finding | None, level: float) -> Judgement:
     first, second = (_mean(sample) for sample in trial.samples)
     difference = None if first is None or second is None else second - first
-    if trial.objection or corrected is None or difference is None:
+    if found is None or difference is None:
         verdict = trial.objection or ""
-    elif corrected <= level:
+    elif found.corrected <= level:
         is_second = (difference > 0) is (trial.mode == "max")
         verdict = "{1} is better than {0}" if is_second else "{0} is better than {1}"
         verdict = verdict.format(*trial.pair)
+    elif found.least > level:
+        verdict = f"no claim: p (Holm) is at least {found.least:.2g} with so few seeds"
     else:
-        smallest = find_smallest_p(*map(len, trial.samples), paired=paired)
-        is_hopeless = smallest > level
-        verdict = f"no claim: p is at least {smallest:.2g} with so few seeds" if is_hopeless else "no difference shown"
+        verdict = "no difference shown"
     return Judgement(
         metric=trial.metric,
         pair=trial.pair,
         difference=difference,
-        p_value=p_value,
-        corrected=corrected,
+        p_value=found and found.p_value,
+        corrected=found and found.corrected,
         verdict=verdict,
     )
 
@@ -294,11 +321,21 @@ def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(finite) / len(finite) if finite else None
 
 
-def _find_baseline(groups: Sequence[Group], identifier: str) -> int:
-    for index, group in enumerate(groups):
-        if any(run.identifier.startswith(identifier) for run in (*group.runs, *group.repeated)):
-            return index
-    raise UsageError(f"there is no run '{identifier}' among those that are compared: give the id of one as --baseline.")
+def _find_group(groups: Sequence[Group], run: StoredRun) -> int:
+    return next(index for index, group in enumerate(groups) if run in (*group.runs, *group.repeated))
+
+
+def _draw(environment: Environment, groups: Sequence[Group], metric: str, path: Path) -> None:
+    from labkit.report.figures import plot_repetitions
+
+    names = find_differences([group.configuration for group in groups])
+    courses = read_curves(environment, [run.identifier for group in groups for run in group.runs], metric)
+    curves = {
+        f"{number}: {describe(group, names)}": [courses[run.identifier] for run in group.runs]
+        for number, group in enumerate(groups, start=1)
+    }
+    with write_atomically(path) as file:
+        plot_repetitions(curves, metric).savefig(file, format=path.suffix[1:])
 
 
 def _list(names: Sequence[str]) -> str:

@@ -18,11 +18,16 @@ class Group:
     configuration: Mapping[str, str]
     """Its parameters without those that number its repetitions, such as the seed."""
     runs: tuple[StoredRun, ...]
-    """One run a repetition, in their order."""
+    """One run a repetition, in their order: the newest that has finished, or the newest where none has."""
     repetitions: tuple[tuple[str, ...], ...]
     """What numbers each: its seed, by default."""
     repeated: tuple[StoredRun, ...] = ()
-    """Older runs of a repetition that is there already. They add no evidence: the same seed gives the same numbers."""
+    """Other runs of a repetition that is there already. They add no evidence: the same seed gives the same numbers."""
+
+    @property
+    def counted(self) -> tuple[StoredRun, ...]:
+        """The runs that a mean goes over: those that have finished, or all where none has yet."""
+        return tuple(run for run in self.runs if run.has_finished) or self.runs
 
 
 def group_runs(
@@ -43,12 +48,13 @@ def group_runs(
     groups: list[Group] = []
     for items, runs_by_repetition in found.items():
         ordered = sorted(runs_by_repetition.items(), key=lambda entry: [_order(text) for text in entry[0]])
+        by_worth = [sorted(same, key=lambda run: run.has_finished) for _, same in ordered]
         groups.append(
             Group(
                 configuration=dict(items),
-                runs=tuple(same[-1] for _, same in ordered),
+                runs=tuple(same[-1] for same in by_worth),
                 repetitions=tuple(repetition for repetition, _ in ordered),
-                repeated=tuple(run for _, same in ordered for run in same[:-1]),
+                repeated=tuple(run for same in by_worth for run in same[:-1]),
             )
         )
     return groups

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from labkit.command import Limits, UnavailableError, UsageError, command
 from labkit.environment import Environment
@@ -168,10 +168,8 @@ def guard(server: "Flask", host: str) -> None:
 
     @server.before_request
     def check() -> None:
-        if _is_loopback(host) and request.host.rpartition("]")[0].lstrip("[") not in LOOPBACK:
-            name = request.host.partition(":")[0]
-            if name not in LOOPBACK:
-                abort(403)
+        if _is_loopback(host) and _read_name(request.host) not in {*LOOPBACK, host}:
+            abort(403)
 
 
 def apply_controls(query: Query, values: Mapping[str, Any]) -> Query:
@@ -404,6 +402,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _read_name(host: str) -> str | None:
+    """Return the name in what a browser calls this machine by, which may end in a port."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def _in_address(host: str) -> str:

@@ -65,6 +65,27 @@ def list_runs(path: Path) -> list[str]:
         return [identifier for (identifier,) in rows]
 
 
+def find_end(path: Path) -> int:
+    """Return the place up to which values of metrics have been written.
+
+    :param path: The file.
+    """
+    with _open(path) as database:
+        ((end,),) = database.execute("SELECT coalesce(max(rowid), 0) FROM metrics")
+        return end
+
+
+def list_written(path: Path, place: int) -> list[str]:
+    """List the ids of the runs of which values of metrics have been written after a place.
+
+    :param path: The file.
+    :param place: What :func:`find_end` returned then.
+    """
+    with _open(path) as database:
+        rows = database.execute("SELECT DISTINCT run_uuid FROM metrics WHERE rowid > ?", [place])
+        return [identifier for (identifier,) in rows]
+
+
 def read_rows(path: Path, run_ids: Sequence[str]) -> list[Row]:
     """Read runs, in no order; those that have been deleted are left out.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from labkit.atomic import write_atomically
-from labkit.command import Limits, UsageError, command
+from labkit.command import Limits, command
 from labkit.environment import Environment
 from labkit.recipe.record import RECIPE_FILE
 from labkit.report.configuration import group_runs
@@ -30,7 +30,7 @@ from labkit.report.page.run import make_run_page
 from labkit.report.page.runs import choose_columns
 from labkit.report.page.sweep import make_sweep_page
 from labkit.report.snapshot import Snapshot, find_pictures
-from labkit.report.store import StoredRun, read_file, read_runs
+from labkit.report.store import StoredRun, find_run, read_file, read_runs
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.run import connect
 
@@ -57,15 +57,15 @@ def report(
 
     :param output: Where the file goes.
     :param experiment_name: Only runs of this experiment.
-    :param session: Only runs of this session.
+    :param session: Only runs of this session: its id, the beginning of it, or its name.
     :param details: Of so many runs, the newest, also the figures, logs and provenance.
     :param difference: The ids of two runs whose parameters, results, surroundings and code are compared.
     :param keep_with: The id of a run that keeps the file as an artifact.
     """
     environment = Environment.read()
     runs = read_runs(environment, experiment_name=experiment_name, session=session)
-    pair = [_find(runs, identifier) for identifier in difference or ()]
-    keeper = None if keep_with is None else _find(runs, keep_with).identifier
+    pair = [find_run(runs, identifier) for identifier in difference or ()]
+    keeper = None if keep_with is None else find_run(runs, keep_with).identifier
     text = make_document(Snapshot(environment, runs), details=details, difference=pair)
     with write_atomically(output) as file:
         file.write(text.encode())
@@ -116,6 +116,8 @@ def make_document(snapshot: Snapshot, *, details: int, difference: Sequence[Stor
     data = _write_json("data", _collect(runs, [run.identifier for run in shown])) if runs else ""
     charts = "".join(_write_json(name, figure) for name, figure in writer.figures.items())
     scripts = [_read_plotly(), (FOLDER / "report.js").read_text(encoding="utf-8")] if runs else []
+    # The first is a text until the second one executes it.
+    code = '<script type="text/plain" id="plotly">{}</script><script>{}</script>'.format(*scripts) if runs else ""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
     )
@@ -134,7 +136,7 @@ def make_document(snapshot: Snapshot, *, details: int, difference: Sequence[Stor
             '<meta name="viewport" content="width=device-width">',
             f"<title>{html.escape(snapshot.environment.project_path.name)}</title>",
             f"<style>{(FOLDER / 'style.css').read_text(encoding='utf-8')}</style></head>",
-            f"<body>{content}{data}{charts}{''.join(f'<script>{text}</script>' for text in scripts)}</body></html>\n",
+            f"<body>{content}{data}{charts}{code}</body></html>\n",
         ]
     )
 
@@ -309,14 +311,6 @@ def _embed(environment: Environment, picture: Picture) -> str | None:
 
 def _read_plotly() -> str:
     return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
-
-
-def _find(runs: Sequence[StoredRun], identifier: str) -> StoredRun:
-    found = [run for run in runs if run.identifier.startswith(identifier)]
-    if len(found) != 1:
-        how = "no run" if not found else f"{len(found)} runs"
-        raise UsageError(f"there is {how} '{identifier}' among the {len(runs)} of the report: give the id of one.")
-    return found[0]
 
 
 @asks_the_store

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from labkit.command import UnavailableError
 from labkit.environment import Environment
+from labkit.recipe.record import PARENT_TAG
 from labkit.report.database import Course
 from labkit.report.page.curves import make_curve
 from labkit.report.page.difference import Code, read_code
 from labkit.report.page.run import PICTURES, Details
-from labkit.report.store import StoredRun, list_files, read_curves, read_file, read_page, refresh_runs
+from labkit.report.store import StoredRun, find_place, list_files, read_curves, read_file, read_page, refresh_runs
 from labkit.tracking.provenance import FILE_NAME as SURROUNDINGS
 from labkit.tracking.source import ARCHIVE
 
@@ -42,6 +43,7 @@ class Snapshot:
         self.runs: list[StoredRun] = []
         self._set({run.identifier: run for run in runs or ()})
         self._time_of_reading = 0.0
+        self._place = 0
         self._lock = threading.Lock()
         self._final_courses: dict[tuple[str, str], Course] = {}
 
@@ -54,6 +56,8 @@ class Snapshot:
         token: str | None = None
         while True:
             try:
+                if token is None:
+                    self._place = find_place(self.environment)
                 runs, token = read_page(self.environment, token)
             except UnavailableError as error:
                 self._tell(str(error))
@@ -75,7 +79,9 @@ class Snapshot:
             return self.version
         try:
             if time.monotonic() - self._time_of_reading > SECONDS_BETWEEN_READINGS:
-                self._take(*refresh_runs(self.environment, list(self._runs.values())))
+                place = find_place(self.environment)
+                self._take(*refresh_runs(self.environment, list(self._runs.values()), self._place))
+                self._place = place
                 self._tell(None)
                 self._time_of_reading = time.monotonic()
         except UnavailableError as error:
@@ -85,7 +91,7 @@ class Snapshot:
         return self.version
 
     def read_curves(self, run_ids: Sequence[str], metric: str) -> dict[str, Course]:
-        """Read the course of a metric in several runs; that in a run which has ended is read once."""
+        """Read the course of a metric in several runs; that in a run which has ended is read until the run changes."""
         known = {run: course for run in run_ids if (course := self._final_courses.get((run, metric)))}
         read = read_curves(self.environment, [run for run in run_ids if run not in known], metric)
         ended = [run for identifier in read if (run := self.find(identifier)) and not run.is_active]
@@ -130,6 +136,7 @@ class Snapshot:
         changed = {run.identifier: run for run in runs if self._runs.get(run.identifier) != run}
         if changed or gone:
             kept = {identifier: run for identifier, run in self._runs.items() if identifier not in gone}
+            self._final_courses = {key: course for key, course in self._final_courses.items() if key[0] not in changed}
             self._set({**kept, **changed})
             self.version += 1
 
@@ -144,11 +151,12 @@ class Snapshot:
 
 
 def find_pictures(snapshot: Snapshot, standing: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Find the figures of the steps of a recipe.
+    """Find the figures of the steps of a recipe, and of their experiments, which inspections belong to.
 
     :param snapshot: Knows where they are.
     :param standing: How the recipe stands, as ``recipe.json`` has it.
-    :return: Paths by the id of the step's run.
+    :return: Paths by the id of the step's run, or the experiment's.
     """
-    steps = [str(step["run_id"]) for step in standing.get("steps", []) if step.get("run_id")]
-    return {identifier: snapshot.list_pictures(identifier) for identifier in steps if snapshot.find(identifier)}
+    steps = {str(step["run_id"]) for step in standing.get("steps", []) if step.get("run_id")}
+    parts = [run.identifier for run in snapshot.runs if run.identifier in steps or run.tags.get(PARENT_TAG) in steps]
+    return {identifier: snapshot.list_pictures(identifier) for identifier in parts}

@@ -97,7 +97,7 @@ def find_p_value(first: Sequence[float], second: Sequence[float], *, paired: boo
 
 
 def find_smallest_p(first: int, second: int, *, paired: bool = False) -> float:
-    """Return the smallest p-value that samples of a size can have, however far they are apart.
+    """Return the smallest p-value that :func:`find_p_value` has for samples of a size, however far they are apart.
 
     :param first: The size of the one.
     :param second: The size of the other.
@@ -105,7 +105,7 @@ def find_smallest_p(first: int, second: int, *, paired: bool = False) -> float:
     :return: The p-value.
     """
     permutations = 2**first if paired else math.comb(first + second, first)
-    return 2 / permutations
+    return 2 / min(permutations, RESAMPLES + 1)
 
 
 def correct(p_values: Sequence[float]) -> list[float]:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from labkit.command import UsageError
 from labkit.environment import Environment
-from labkit.report.database import Course, Row, find_database, list_experiments, list_runs, read_courses, read_rows
+from labkit.report.database import (
+    Course,
+    Row,
+    find_database,
+    find_end,
+    list_experiments,
+    list_runs,
+    list_written,
+    read_courses,
+    read_rows,
+)
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.run import ENTRY_POINT_TAG, FOOTPRINT_TAG, connect
 from labkit.tracking.state import STATE_TAG, State
@@ -50,6 +60,11 @@ class StoredRun:
         return self.state not in {State.FINISHED, State.FAILED, State.KILLED}
 
     @property
+    def has_finished(self) -> bool:
+        """Whether it came to its end, and well."""
+        return self.state == State.FINISHED
+
+    @property
     def seed(self) -> str | None:
         """What its random numbers derive from."""
         return self.parameters.get(SEED)
@@ -58,6 +73,11 @@ class StoredRun:
     def session(self) -> str | None:
         """The session that it is a trial of."""
         return self.tags.get(SESSION_TAG)
+
+    @property
+    def is_session(self) -> bool:
+        """Whether it executes nothing itself, and stands for the trials of a session."""
+        return self.session == self.identifier
 
     @property
     def entry_point(self) -> str:
@@ -83,9 +103,9 @@ def read_runs(
 
     :param environment: Says which store.
     :param experiment_name: Only those of this experiment.
-    :param session: Only the trials of this session.
+    :param session: Only the trials of this session: its id, the beginning of it, or its name.
     :return: The runs, the newest first.
-    :raises UsageError: If there is no such experiment.
+    :raises UsageError: If there is no such experiment, or not one such session.
     :raises UnavailableError: If the store does not answer.
     """
     experiments = _list_experiments(environment)
@@ -94,21 +114,47 @@ def read_runs(
         experiments = {identifier: name for identifier, name in experiments.items() if name == experiment_name}
         if not experiments:
             raise UsageError(f"there is no experiment '{experiment_name}' in the tracking store, but {known}.")
-    if session is not None and ("'" in session or "\\" in session):
-        raise UsageError(f"there is no session {session!r}: the name of one has neither quotes nor backslashes.")
     if database := find_database(environment.mlflow_tracking_uri):
-        every = [_make_record(row) for row in read_rows(database, list_runs(database))]
-        chosen = [run for run in every if run.experiment in experiments.values() and session in {None, run.session}]
+        rows = read_rows(database, list_runs(database))
+        runs = [_make_record(row) for row in rows if row.experiment in experiments.values()]
+        identifier = None if session is None else _find_session(runs, session)
+        chosen = [run for run in runs if not identifier or (run.session == identifier and not run.is_session)]
         return sorted(chosen, key=lambda run: (-run.started, run.identifier))
-    selection = f"tags.`{SESSION_TAG}` = '{session}'" if session is not None else ""
-    runs: list[StoredRun] = []
-    token: str | None = None
-    while True:
-        page = connect(environment).search_runs(list(experiments), selection, max_results=PAGE, page_token=token)
-        runs += [_make_record(_make_row(entry, experiments)) for entry in page]
-        token = page.token
-        if not token:
-            return runs
+    if session is None:
+        return _search(environment, experiments)
+    if "'" in session or "\\" in session:
+        raise UsageError(f"there is no session {session!r}: the name of one has neither quotes nor backslashes.")
+    named = f"attributes.run_name = '{session}' and tags.`{ENTRY_POINT_TAG}` = 'session'"
+    candidates = _search(environment, experiments, named)
+    candidates += _search(environment, experiments, f"tags.`{SESSION_TAG}` LIKE '{session}%'")
+    identifier = _find_session(candidates, session)
+    trials = _search(environment, experiments, f"tags.`{SESSION_TAG}` = '{identifier}'")
+    return [run for run in trials if not run.is_session]
+
+
+def find_run(runs: Sequence[StoredRun], identifier: str) -> StoredRun:
+    """Find the run whose id is, or begins with, what a user wrote.
+
+    :param runs: Among these.
+    :param identifier: The id, or its beginning.
+    :return: The run.
+    :raises UsageError: If there is none, or more than one.
+    """
+    found = [run for run in runs if run.identifier.startswith(identifier)]
+    if len(found) != 1:
+        how = f"{len(found)} of the {len(runs)} runs have" if found else f"none of the {len(runs)} runs has"
+        raise UsageError(f"{how} an id that begins with '{identifier}': give the id of one.")
+    return found[0]
+
+
+def _find_session(runs: Iterable[StoredRun], session: str) -> str:
+    """Return the id of the session that has this id, beginning of one, or name."""
+    found = {run.session for run in runs if run.session and run.session.startswith(session)}
+    found |= {run.identifier for run in runs if run.is_session and run.name == session}
+    if len(found) != 1:
+        which = f"{len(found)} sessions '{session}': give the id of one, {', '.join(sorted(found))}"
+        raise UsageError(f"there are {which}." if found else f"there is no session '{session}'.")
+    return found.pop()
 
 
 @asks_the_store
@@ -128,18 +174,31 @@ def read_page(environment: Environment, token: str | None) -> tuple[list[StoredR
 
 
 @asks_the_store
-def refresh_runs(environment: Environment, known: Iterable[StoredRun]) -> tuple[list[StoredRun], set[str]]:
-    """Read the runs that are new or that may have changed since they were read: the newest, and those in progress.
+def find_place(environment: Environment) -> int:
+    """Return how far metrics have been written to a store; 0 where it cannot tell.
+
+    :param environment: Says which store.
+    """
+    database = find_database(environment.mlflow_tracking_uri)
+    return find_end(database) if database else 0
+
+
+@asks_the_store
+def refresh_runs(environment: Environment, known: Iterable[StoredRun], place: int) -> tuple[list[StoredRun], set[str]]:
+    """Read the runs that are new or that may have changed since they were read.
+
+    These are the newest, those in progress and, of a database, all whose metrics have been written to since.
 
     :param environment: Says which store.
     :param known: What was read before.
+    :param place: What :func:`find_place` returned before that.
     :return: The runs as they are now, and the ids of those that have been deleted.
     """
     if database := find_database(environment.mlflow_tracking_uri):
         present = list_runs(database)
         before = {run.identifier: run for run in known}
         unsettled = [run for run in present if run not in before or before[run].is_active]
-        rows = read_rows(database, list(dict.fromkeys([*present[:NEWEST], *unsettled])))
+        rows = read_rows(database, list({*present[:NEWEST], *unsettled, *list_written(database, place)}))
         return [_make_record(row) for row in rows], before.keys() - set(present)
     store = connect(environment)
     experiments = _list_experiments(environment)
@@ -170,6 +229,18 @@ def read_curves(environment: Environment, run_ids: Sequence[str], metric: str) -
     if database := find_database(environment.mlflow_tracking_uri):
         return read_courses(database, run_ids, metric)
     return {identifier: _read_course(connect(environment), identifier, metric) for identifier in run_ids}
+
+
+def _search(environment: Environment, experiments: Mapping[str, str], condition: str = "") -> list[StoredRun]:
+    """Ask a server for all runs that meet a condition, the newest first."""
+    runs: list[StoredRun] = []
+    token: str | None = None
+    while True:
+        page = connect(environment).search_runs(list(experiments), condition, max_results=PAGE, page_token=token)
+        runs += [_make_record(_make_row(entry, experiments)) for entry in page]
+        token = page.token
+        if not token:
+            return runs
 
 
 def _list_experiments(environment: Environment) -> dict[str, str]:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -101,6 +101,20 @@ class Table:
 
     def _is_of_numbers(self, column: int) -> bool:
         return all(not isinstance(row[column], str) for row in self.rows)
+
+
+def stack(tables: Mapping[str, Table]) -> Table:
+    """Put tables that differ in the title of a column into one, for a program.
+
+    :param tables: One a metric, by its name, which is also the title of the column with its means.
+    :return: The table, with the metric as the first column.
+    """
+    titles = [
+        ["mean" if column.title == metric else column.title for column in table.columns]
+        for metric, table in tables.items()
+    ]
+    rows = [[metric, *row] for metric, table in tables.items() for row in table.rows]
+    return Table(columns=[Column(title=title) for title in ("metric", *titles[0])], rows=rows)
 
 
 def choose_decimals(uncertainty: float) -> int:

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -21,6 +22,8 @@ PROPERTIES: Final[Mapping[str, Callable[[StoredRun], Value]]] = {
 }
 """By name; a parameter of the same name is called ``parameter:name``."""
 PREFIX: Final = "parameter:"
+NUMBER: Final = re.compile(r"-?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|-?inf|nan")
+"""What is written as numbers are: 007 is a name."""
 LARGEST: Final = sys.float_info.max
 """What a store keeps for infinity."""
 SECONDS_OF_A_MINUTE: Final = 60
@@ -44,11 +47,11 @@ def read_value(run: StoredRun, column: str) -> Value:
 
 
 def read_number(text: str) -> str | float:
-    """Return the number that a text is, or the text."""
-    try:
-        return float(text)
-    except ValueError:
+    """Return the number that a text is, or the text; so is one that no number is large enough for."""
+    if not NUMBER.fullmatch(text):
         return text
+    number = float(text)
+    return text if math.isinf(number) and "inf" not in text else number
 
 
 def list_columns(runs: Iterable[StoredRun]) -> tuple[list[str], list[str], list[str]]:

@@ -1,6 +1,6 @@
 """The page of a recipe: its steps as a timeline, each with its state, its verdicts and the reasons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from labkit.recipe.record import PARENT_TAG, RECIPE_TAG, ROLE_OF_RECIPE, ROLE_TAG
@@ -12,6 +12,11 @@ from labkit.report.store import StoredRun
 
 CURRENT: Final = "up to date"
 NOT_RUN: Final = "not run"
+OUTCOMES: Final = {
+    "passed": "it passed when it was executed",
+    "failed": "a check failed when it was executed",
+    "error": "an exception ended it when it was executed",
+}
 NUMBERS: Final = {"NaN", "Infinity", "-Infinity"}
 """Texts that stand for numbers that JSON has not."""
 
@@ -40,7 +45,7 @@ def make_recipe_page(
     :param recipe: The newest execution of the recipe.
     :param standing: How the recipe stands.
     :param runs: All runs; those of the steps are among them.
-    :param pictures: The paths of the figures of step runs, by run id.
+    :param pictures: The paths of the figures of steps and experiments, by run id.
     :return: The page.
     """
     steps: list[Mapping[str, Any]] = sorted(standing.get("steps", []), key=lambda step: step.get("position", 0))
@@ -50,7 +55,10 @@ def make_recipe_page(
     return element(
         "article",
         element("h1", str(standing.get("recipe") or recipe.tags.get(RECIPE_TAG, recipe.name))),
-        element("p", " · ".join(counts), f" · last executed {show_time(recipe.started)}", classes="summary"),
+        element(
+            "p", " · ".join(counts), f" · as of {show_time(recipe.started)}, when it was executed", classes="summary"
+        ),
+        element("p", "What has been edited since makes steps stale: `recipe --list` says which.", classes="common"),
         element("ol", *(_make_step(step, known, pictures) for step in steps), classes="timeline"),
         classes="recipe",
     )
@@ -74,11 +82,13 @@ def _make_step(
     parts: list[Node] = [element("h2", str(step.get("name", "")))]
     outcome = step.get("outcome")
     line: list[Node] = [make_state(state)]
-    if outcome and state != outcome:
-        line.append(f"it {outcome} when it was executed ")
+    if outcome in OUTCOMES and state != outcome:
+        line.append(f"{OUTCOMES[outcome]} ")
+    experiments = _find_experiments(identifier, runs.values()) if run else []
+    links = [link(f"/run/{one.identifier}", f"experiment {place}", title=one.name) for place, one in experiments]
     if run:
         line.append(link(f"/run/{identifier}", "run"))
-        line += [node for child in _list_experiments(identifier, runs.values()) for node in (" · ", child)]
+        line += [node for one in links for node in (" · ", one)]
     parts.append(element("p", *line, classes="summary"))
     if reasons:
         parts.append(element("ul", *reasons, classes="reasons"))
@@ -87,15 +97,16 @@ def _make_step(
         parts.append(table(["check", "value", "threshold", "", "reason"], rows, classes="verdicts"))
     if run and pictures.get(identifier):
         parts.append(make_gallery(run, pictures[identifier]))
+    for (_, experiment), way in zip(experiments, links, strict=True):
+        if found := pictures.get(experiment.identifier):
+            parts += [element("p", way, classes="summary"), make_gallery(experiment, found)]
     return element("li", *parts, classes="none" if state == NOT_RUN else state.split()[0])
 
 
-def _list_experiments(identifier: str, runs: "Any") -> list[Node]:
+def _find_experiments(identifier: str, runs: Iterable[StoredRun]) -> list[tuple[int, StoredRun]]:
+    """Return the experiments of a step, numbered from 1 in the order in which they began."""
     children = [run for run in runs if run.tags.get(PARENT_TAG) == identifier]
-    return [
-        link(f"/run/{run.identifier}", f"experiment {number}", title=run.name)
-        for number, run in enumerate(sorted(children, key=lambda run: run.started), start=1)
-    ]
+    return list(enumerate(sorted(children, key=lambda run: run.started), start=1))
 
 
 def _list_verdict(verdict: Mapping[str, Any]) -> list[Node]:

@@ -36,7 +36,8 @@
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
   };
 
-  const toNumber = (text) => (text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) : text);
+  const NUMBER = /^-?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?$/; // as in column.py
+  const toNumber = (text) => (NUMBER.test(text) && Number.isFinite(Number(text)) ? Number(text) : text);
   const compare = (one, other) => {
     if (typeof one !== typeof other) return typeof one === "number" ? -1 : 1;
     return one < other ? -1 : one > other ? 1 : 0;
@@ -91,18 +92,26 @@
     return cell;
   };
 
+  const isSession = (row) => read(row, "session") === read(row, "id");
+  const hasFinished = (row) => read(row, "state") === "finished";
+  const counted = (rows) => (rows.some(hasFinished) ? rows.filter(hasFinished) : rows);
+  // As in configuration.py: one run a seed, the newest that has finished, or the newest where none has.
   const groupRows = (rows) => {
+    const names = new Map(rows.filter(isSession).map((row) => [read(row, "id"), read(row, "name")]));
     const groups = new Map();
-    for (const row of rows) {
-      const session = state.grouping === "sessions" ? read(row, "session") ?? "no session" : "";
-      const key = JSON.stringify([session, row[row.length - 1]]);
-      if (!groups.has(key)) groups.set(key, { session, rows: [] });
-      groups.get(key).rows.push(row);
+    for (const row of rows.filter((one) => !isSession(one))) {
+      const identifier = state.grouping === "sessions" ? read(row, "session") ?? "no session" : "";
+      const key = JSON.stringify([identifier, row[row.length - 1]]);
+      if (!groups.has(key)) groups.set(key, { identifier, session: names.get(identifier) ?? identifier, seeds: new Map() });
+      const { seeds } = groups.get(key);
+      const other = seeds.get(read(row, "seed"));
+      const isBetter = other && (hasFinished(row) - hasFinished(other) || read(row, "started") - read(other, "started")) > 0;
+      if (!other || isBetter) seeds.set(read(row, "seed"), row);
     }
-    return [...groups.values()];
+    return [...groups.values()].map((group) => ({ ...group, rows: [...group.seeds.values()] }));
   };
   const statistic = (group, column) => {
-    const values = group.rows.map((row) => read(row, column)).filter((value) => typeof value === "number" && Number.isFinite(value));
+    const values = counted(group.rows).map((row) => read(row, column)).filter((value) => typeof value === "number" && Number.isFinite(value));
     if (!data.metrics.includes(column) || !values.length) return null;
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
@@ -160,10 +169,10 @@
     let session = "";
     for (const entry of page) {
       const line = make("tr");
-      if (groups && entry.session !== session) {
-        session = entry.session;
+      if (groups && entry.identifier !== session) {
+        session = entry.identifier;
         const heading = make("tr");
-        heading.append(make("th", session, { class: "session", colspan: String(columns.length + 1) }));
+        heading.append(make("th", entry.session, { class: "session", colspan: String(columns.length + 1) }));
         body.append(heading);
       }
       line.append(groups ? seedsOf(entry) : nameOf(entry));
@@ -182,8 +191,8 @@
   };
   const sortGroups = (groups) => {
     if (state.grouping === "sessions") {
-      const order = [...new Set(groups.map((group) => group.session))];
-      return order.flatMap((name) => sorted(groups.filter((group) => group.session === name), (group) => groupValue(group, state.sort)));
+      const order = [...new Set(groups.map((group) => group.identifier))];
+      return order.flatMap((one) => sorted(groups.filter((group) => group.identifier === one), (group) => groupValue(group, state.sort)));
     }
     return sorted(groups, (group) => groupValue(group, state.sort));
   };
@@ -219,32 +228,39 @@
     Plotly.react(document.getElementById("relation-chart"), [trace], layout, CONFIG);
   };
 
-  const drawCurves = () => {
+  const chooseCurves = () => {
     const chosen = document.getElementById("metric").value;
-    for (const holder of document.querySelectorAll("[data-metric]")) {
-      holder.hidden = holder.dataset.metric !== chosen;
-      if (!holder.hidden) holder.querySelectorAll("[data-figure]").forEach(draw);
-    }
+    for (const holder of document.querySelectorAll("[data-metric]")) holder.hidden = holder.dataset.metric !== chosen;
+  };
+  // Plotly's megabytes are read only when the first chart comes into view: the table is there at once.
+  const loadPlotly = () => {
+    if (!window.Plotly) document.head.append(make("script", document.getElementById("plotly").textContent));
   };
   const draw = (target) => {
     if (target.dataset.drawn) return;
     target.dataset.drawn = "yes";
+    loadPlotly();
+    if (target.id === "relation-chart") {
+      drawRelation();
+      return;
+    }
     const figure = JSON.parse(document.getElementById(target.dataset.figure).textContent);
     Plotly.newPlot(target, figure.data, figure.layout, CONFIG);
   };
 
   const bind = (identifier, event, act) => document.getElementById(identifier)?.addEventListener(event, act);
-  const redraw = () => { drawTable(); if (document.getElementById("relation-chart")) drawRelation(); };
+  const redraw = () => { drawTable(); if (document.querySelector("#relation-chart[data-drawn]")) drawRelation(); };
   bind("filter", "input", (event) => { state.filter = event.target.value; state.page = 1; redraw(); });
   bind("grouping", "change", (event) => { state.grouping = event.target.value; state.page = 1; drawTable(); });
   bind("columns", "change", (event) => { state.columns = [...event.target.selectedOptions].map((option) => option.value); drawTable(); });
   for (const name of ["x", "y"]) bind(name, "change", drawRelation);
-  bind("metric", "change", drawCurves);
+  bind("metric", "change", chooseCurves);
   document.getElementById("table") && drawTable();
-  document.getElementById("relation-chart") && requestAnimationFrame(drawRelation);
-  document.getElementById("metric") && requestAnimationFrame(drawCurves);
+  document.getElementById("metric") && chooseCurves();
+  const charts = document.querySelectorAll("[data-figure], #relation-chart");
   const seen = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target)));
-  document.querySelectorAll("[data-figure]").forEach((chart) => chart.closest("[data-metric]") || seen.observe(chart));
+  charts.forEach((chart) => seen.observe(chart));
+  addEventListener("beforeprint", () => charts.forEach(draw));
   const openTarget = () => document.querySelector(`details[id="${CSS.escape(location.hash.slice(1))}"]`)?.setAttribute("open", "");
   addEventListener("hashchange", openTarget);
   openTarget();

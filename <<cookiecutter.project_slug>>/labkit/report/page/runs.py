@@ -108,8 +108,8 @@ class Statistic:
 
 
 def read_statistic(group: Group, column: str) -> Statistic | None:
-    """Compute mean and standard deviation of a metric over the runs of a configuration."""
-    values = [run.metrics[column] for run in group.runs if column in run.metrics and is_finite(run.metrics[column])]
+    """Compute mean and standard deviation of a metric over the runs of a configuration that have finished."""
+    values = [run.metrics[column] for run in group.counted if column in run.metrics and is_finite(run.metrics[column])]
     if not values:
         return None
     mean = math.fsum(values) / len(values)
@@ -138,12 +138,14 @@ def _make_rows_of_runs(selected: Sequence[StoredRun], columns: Sequence[str], qu
 def _make_rows_of_groups(
     selected: Sequence[StoredRun], columns: Sequence[str], query: Query
 ) -> tuple[list[list[Node]], int]:
-    """Make a row a configuration; with sessions, those of each session under its heading."""
+    """Make a row a configuration; with sessions, those of each session under its name."""
     by_session: dict[str, list[StoredRun]] = {}
+    names = {run.identifier: run.name for run in selected if run.is_session}
     newest_first = sorted(selected, key=lambda run: -run.started)
     for run in newest_first:
         heading = (run.session or NO_SESSION) if query.grouping == "sessions" else ""
-        by_session.setdefault(heading, []).append(run)
+        if not run.is_session:
+            by_session.setdefault(heading, []).append(run)
     entries = [
         (heading, group)
         for heading, members in by_session.items()
@@ -154,7 +156,8 @@ def _make_rows_of_groups(
     for heading, group in _cut(entries, query):
         if heading != previous:
             width = str(len(columns) + 1)
-            rows.append([element("th", heading, colspan=width, classes="session", scope="rowgroup")])
+            title = link(f"/run/{heading}", names[heading]) if heading in names else heading
+            rows.append([element("th", title, colspan=width, classes="session", scope="rowgroup")])
             previous = heading
         cells = [_make_group_cell(group, column) for column in columns]
         rows.append([_make_seeds(group), *cells])

@@ -6,6 +6,7 @@ import pytest
 
 from labkit.command import UnavailableError, UsageError
 from labkit.launch.host import Answer, Host, connection_options
+from labkit.launch.output import print_output
 
 HERE = Host()
 TALKATIVE = """#!/bin/bash
@@ -97,6 +98,8 @@ def test_a_connection_that_breaks_off_is_no_success(install: Callable[[str], Hos
     with pytest.raises(UnavailableError, match=r"the connection to .* broke off: call this again"):
         host.run("true")
     assert (tmp_path / "done").exists()
+    with pytest.raises(UnavailableError, match="broke off"):
+        print_output(host, PurePosixPath("/"), lambda: (["log"], False), follow=True)
 
 
 def test_a_missing_ssh_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

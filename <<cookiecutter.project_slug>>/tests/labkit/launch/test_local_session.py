@@ -48,6 +48,9 @@ def test_a_session_goes_on_past_a_failure_and_ends_with_a_table(study: Project) 
     assert float(results[0]["validation/loss"]) == 0.0
     assert [line["state"] for line in results] == [*["finished"] * 6, "failed", "finished"]
     assert len(study.runs) == 9
+    for line in results[:6]:  # two at a time, and each has its own log
+        log = Path(study.store.download_artifacts(line["run"], "logs/attempt-1.txt")).read_text()
+        assert re.findall(r"step (\d) at rate (.*)", log) == [(step, line["rate"]) for step in "123"]
 
     session = find_session(study).name
     nothing = study.execute(*LAUNCH, session)

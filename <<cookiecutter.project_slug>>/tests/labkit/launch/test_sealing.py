@@ -193,6 +193,16 @@ def test_a_session_is_read_from_a_file(study: Project) -> None:
     assert sealed.experiment_name == "other"
 
 
+def test_a_faulty_file_of_a_session_exits_with_2_and_leaves_nothing(
+    study: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = study.path / "session.yaml"
+    path.write_text("entry-point: descend\nreapet: 5\n")
+    assert local_launch.main(["--session", str(path)]) == 2
+    assert capsys.readouterr().err == f"local-launch: {path}: there is no key 'reapet'.\n"
+    assert study.runs == []
+
+
 def test_the_manifest_is_one_line_a_trial(study: Project, tmp_path: Path) -> None:
     sealed = seal_session(study, argument_sets="rate=0.1,0.2")
     path = Path(study.store.download_artifacts(sealed.identifier, "manifest.jsonl", str(tmp_path)))

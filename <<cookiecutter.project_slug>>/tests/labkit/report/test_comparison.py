@@ -2,6 +2,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +16,19 @@ ACCURACY = "validation/accuracy"
 
 
 def make_run(
-    number: int, value: float, *, seed: int, tags: Mapping[str, str] | None = None, **parameters: str
+    number: int,
+    value: float,
+    *,
+    seed: int,
+    tags: Mapping[str, str] | None = None,
+    state: str = "finished",
+    **parameters: str,
 ) -> StoredRun:
     return StoredRun(
         identifier=f"{number:032x}",
         name=f"run-{number}",
         experiment="digits",
-        state="finished",
+        state=state,
         started=number,
         ended=number,
         parameters={"seed": str(seed), **parameters},
@@ -59,6 +66,11 @@ class TestGrouping:
         assert remark_on([group], (), left_out=0) == [
             "1 runs repeat a seed of their configuration: the newest of each counts, once."
         ]
+
+    def test_what_has_finished_is_not_hidden_by_what_was_tried_again(self) -> None:
+        (group,) = group_runs([make_run(2, 0.5, seed=0, state="failed"), make_run(1, 0.25, seed=0)])
+        assert [run.metrics[ACCURACY] for run in group.runs] == [0.25]
+        assert [run.state for run in group.repeated] == ["failed"]
 
     def test_folds_can_be_repetitions(self) -> None:
         runs = [make_run(fold, fold, seed=0, fold=str(fold), rate="1") for fold in range(3)]
@@ -99,17 +111,28 @@ class TestJudging:
 
     def test_where_no_result_could_be_claimed_that_is_said(self) -> None:
         (judged,) = judge(make_groups([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]), [ACCURACY])
-        assert judged.verdict == "no claim: p is at least 0.1 with so few seeds"
+        assert judged.verdict == "no claim: p (Holm) is at least 0.1 with so few seeds"
         assert judged.p_value == pytest.approx(0.1)
 
-    def test_many_comparisons_are_corrected(self) -> None:
-        groups = make_groups([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8], [0.1, 0.2, 0.3, 0.5])
+    def test_so_it_is_where_it_is_the_number_of_comparisons_that_leaves_none(self) -> None:
+        groups = make_groups([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8], [0.9, 1.0, 1.1, 1.2])
         judged = judge(groups, [ACCURACY])
         assert [entry.pair for entry in judged] == [(1, 2), (1, 3), (2, 3)]
-        assert [entry.corrected for entry in judged] == pytest.approx([6 / 70, judged[1].p_value, 8 / 70], rel=1)
-        assert [entry.verdict for entry in judged] == ["no difference shown"] * 3
+        assert [entry.corrected for entry in judged] == pytest.approx([3 * 2 / 70] * 3)
+        assert [entry.verdict for entry in judged] == ["no claim: p (Holm) is at least 0.086 with so few seeds"] * 3
         alone = judge(groups[:2], [ACCURACY])
         assert alone[0].verdict == "2 is better than 1"
+
+    def test_many_comparisons_are_corrected(self) -> None:
+        low, high = [0.1, 0.2, 0.3, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9, 1.0]
+        judged = judge(make_groups(low, high, [value + 0.05 for value in low]), [ACCURACY])
+        assert [entry.verdict for entry in judged] == [
+            "2 is better than 1",
+            "no difference shown",
+            "2 is better than 3",
+        ]
+        assert [judged[index].corrected for index in (0, 2)] == pytest.approx([3 * 2 / 252] * 2)
+        assert judged[1].corrected == judged[1].p_value  # the largest of them, which is tested last
 
     def test_a_baseline_is_compared_with_each_other(self) -> None:
         groups = make_groups([0.1, 0.2, 0.3], [0.5, 0.6, 0.7], [0.1, 0.2, 0.3])
@@ -155,6 +178,10 @@ class TestCommand:
             record(project, 0.5 + seed / 100, seed=seed, rate=0.1, model="a_b|<i>")
             record(project, 0.25 + seed / 100, seed=seed, rate=0.2, model="a_b|<i>")
         record(project, 0.9, seed=9, rate=0.1, model="a_b|<i>", state="running")
+        project.store.set_tag(
+            record(project, 0.9, seed=9, rate=0.3, model="a_b|<i>"), "labkit.recipe.role", "experiment"
+        )
+        project.store.log_metric(project.made[0].identifier, "test/loss", 7.0, step=1)
         assert compare_runs.main([ACCURACY]) == 0
         out, err = capsys.readouterr()
         assert out == (
@@ -167,14 +194,29 @@ class TestCommand:
             "| ------ | ---------: | ------: | -------: | ------------------ |\n"
             "| 1, 2   |      -0.25 | 0.02857 |  0.02857 | 1 is better than 2 |\n"
         )
-        assert err == "compare-runs: 1 runs are left out: they have not finished, or have no such metric.\n"
+        assert err == ("compare-runs: 2 runs are left out: not finished, without such a metric, or part of a recipe.\n")
+        assert compare_runs.main([ACCURACY, "--with-recipes", "--confidence", "0.975"]) == 0
+        out, _ = capsys.readouterr()
+        assert "| 97.5% from |" in out
+        assert "|     3 | 0.3" in out
 
-        assert compare_runs.main([ACCURACY, "--table-format", "csv"]) == 0
-        rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
-        assert rows[0][:4] == ["group", "rate", "n", ACCURACY]
-        assert [float(row[3]) for row in rows[1:3]] == pytest.approx([0.515, 0.265])
+        def read_csv(*words: str) -> list[dict[str, str]]:
+            assert compare_runs.main([*words, "--table-format", "csv"]) == 0
+            return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
-        assert compare_runs.main([ACCURACY, "--table-format", "latex", "--baseline", project.made[1].identifier]) == 0
+        groups = read_csv(ACCURACY)
+        assert list(groups[0])[:4] == ["group", "rate", "n", ACCURACY]
+        assert [float(row[ACCURACY]) for row in groups] == pytest.approx([0.515, 0.265])
+        (difference,) = read_csv(ACCURACY, "--table", "differences")
+        assert (difference["groups"], difference["verdict"]) == ("1, 2", "1 is better than 2")
+        several = read_csv(ACCURACY, "test/loss")
+        assert [row["metric"] for row in several] == [ACCURACY, ACCURACY, "test/loss", "test/loss"]
+        assert [row["mean"] for row in several][2:] == ["7.0", ""]
+
+        words = ["--table-format", "latex", "--baseline", project.made[1].identifier, "--figure", "curves.svg"]
+        assert compare_runs.main([ACCURACY, *words]) == 0
+        drawn = Path("curves.svg").read_text()
+        assert all(f"<!-- {name} -->" in drawn for name in ("1: rate 0.1 (n = 4)", "2: rate 0.2 (n = 4)", ACCURACY))
         assert "2, 1 & 0.25 & 0.02857 & 0.02857 & 1 is better than 2" in capsys.readouterr().out
 
     def test_a_session_is_compared_alone(self, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,16 +227,37 @@ class TestCommand:
         assert compare_runs.main([ACCURACY, "--session", "rates-1"]) == 0
         assert "|     1 |   1 |" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("is_database", [True, False])
+    def test_a_session_is_named_by_its_id_the_beginning_of_it_or_its_name(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, *, is_database: bool
+    ) -> None:
+        if not is_database:
+            monkeypatch.setattr("labkit.report.store.find_database", lambda _: None)
+        session, inside, other = (project.make_run(seed=seed) for seed in range(3))
+        project.store.set_tag(session.identifier, "labkit.entry_point", "session")
+        for run in (session, inside):
+            project.store.set_tag(run.identifier, "labkit.session", session.identifier)
+        project.store.set_tag(other.identifier, "labkit.session", "other")
+        for name in (session.identifier, session.identifier[:6], session.name):
+            assert [run.identifier for run in read_runs(project.environment, session=name)] == [inside.identifier]
+        with pytest.raises(UsageError, match=r"^there is no session 'nothing'\.$"):
+            read_runs(project.environment, session="nothing")
+        with pytest.raises(UsageError, match=r"^there are 2 sessions '': give the id of one, "):
+            read_runs(project.environment, session="")
+
     def test_what_does_not_exist_is_told_with_what_does(
         self, project: Project, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        record(project, 0.5, seed=0)
+        for seed in range(2):
+            record(project, 0.5, seed=seed)
         for words, sentence in [
-            ([], "say by which metrics to compare; the 1 finished runs have validation/accuracy."),
+            ([], "say by which metrics to compare; the 2 finished runs have validation/accuracy."),
             (["validation/loss"], "no finished run has a metric 'validation/loss'; they have validation/accuracy."),
             ([ACCURACY, "--experiment-name", "x"], "there is no experiment 'x' in the tracking store, but"),
             ([ACCURACY, "--session", "x' or ''='"], "there is no session"),
-            ([ACCURACY, "--baseline", "0"], "there is no run '0' among those that are compared"),
+            ([ACCURACY, "--figure", "a.txt"], "--figure a.txt takes one metric, and a file that ends in .png or .pdf"),
+            ([ACCURACY, "--baseline", "x"], "none of the 2 runs has an id that begins with 'x': give the id of one."),
+            ([ACCURACY, "--baseline", ""], "2 of the 2 runs have an id that begins with '': give the id of one."),
         ]:
             assert compare_runs.main(words) == 2
             assert f"compare-runs: {sentence}" in capsys.readouterr().err

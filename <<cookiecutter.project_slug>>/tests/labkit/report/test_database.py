@@ -27,7 +27,7 @@ def test_it_tells_what_mlflow_tells(project: Project, monkeypatch: pytest.Monkey
         environment = project.environment
         found = read_runs(environment)
         page = sorted(read_page(environment, None)[0], key=lambda run: run.identifier)
-        newer = refresh_runs(environment, found[1:])
+        newer = refresh_runs(environment, found[1:], place=0)
         again = sorted(newer[0], key=lambda run: run.identifier), newer[1]
         return repr([found, page, again, read_curves(environment, ids[:2], "loss")])
 

@@ -28,7 +28,7 @@ from labkit.report.page.relation import make_relation_page
 from labkit.report.page.run import Details, make_gallery, make_log, make_run_page, make_series_page
 from labkit.report.page.runs import make_runs_page, select
 from labkit.report.page.sweep import make_sweep_page
-from labkit.report.snapshot import Snapshot
+from labkit.report.snapshot import Snapshot, find_pictures
 from labkit.report.store import StoredRun
 from tests.project import ROOT, Project
 
@@ -123,6 +123,15 @@ class TestColumns:
             *(math.inf, None),
         ]
 
+    @pytest.mark.parametrize("text", ["007", "5e12345", "1_000", "1e", "Infinity", "0x10", "+49", ""])
+    def test_a_text_stays_a_text(self, text: str) -> None:
+        assert read_value(make_run(1, code=text), "code") == text
+        assert [run.name for run in [make_run(7, code=text)] if parse_condition(f'code="{text}"')(run)] == ["run-7"]
+
+    @pytest.mark.parametrize(("text", "number"), [("-0.50", -0.5), ("1E-3", 0.001), (".5", 0.5), ("inf", math.inf)])
+    def test_a_number_is_one_however_it_is_written(self, text: str, number: float) -> None:
+        assert read_value(make_run(1, rate=text), "rate") == number
+
     def test_a_parameter_may_be_named_like_a_property(self) -> None:
         run = make_run(1, state="finished", name="n", id="mine")
         assert (read_value(run, "id"), read_value(run, "parameter:id")) == (run.identifier, "mine")
@@ -167,6 +176,14 @@ class TestTable:
             f"/run/{number:032x}" for number in (2, 0, 1)
         ]
 
+    def test_means_are_those_of_runs_that_have_finished(self) -> None:
+        failed = make_run(8, metrics={ACCURACY: 0.1}, rate="0.1", seed="1", width="8", state="failed")
+        running = make_run(9, metrics={ACCURACY: 0.1}, rate="0.1", seed="2", width="8", state="running")
+        query = Query(grouping="seeds", columns=("state", ACCURACY), sort=f"-{ACCURACY}", filter="rate=0.1")
+        page = make_runs_page([running, failed, *SWEEP], query)
+        assert list_rows(page) == [["3 0 1 2 ", "finishedrunning", "0.60 ± 0.14"]]
+        assert list_rows(make_runs_page([running], query)) == [["1 2 ", "running", "0.1"]]
+
     def test_sessions_are_headings_over_their_seeds(self) -> None:
         runs = [
             make_run(number, tags={"labkit.session": session} if session else {}, seed=str(number), rate="1")
@@ -174,6 +191,13 @@ class TestTable:
         ]
         rows = list_rows(make_runs_page(runs, Query(grouping="sessions", columns=("rate",))))
         assert rows == [["no session"], ["1 3 ", "1"], ["second"], ["1 2 ", "1"], ["first"], ["2 0 1 ", "1"]]
+
+    def test_a_session_has_its_name_and_is_no_trial_of_its_own(self) -> None:
+        session = make_run(1, name="rates", tags={"labkit.session": f"{1:032x}"})
+        trial = make_run(2, tags={"labkit.session": session.identifier}, rate="1", seed="0")
+        page = make_runs_page([trial, session], Query(grouping="sessions", columns=("rate",)))
+        assert list_rows(page) == [["rates"], ["1 0 ", "1"]]
+        assert find_all(find_all(page, "th")[-1], Link)[0].page == f"/run/{session.identifier}"
 
     def test_runs_are_selected_by_links(self) -> None:
         marks = [mark for mark in find_all(make_runs_page(SWEEP, Query()), Link) if read_text(mark) == "+"]
@@ -391,7 +415,8 @@ class TestRecipe:
         assert find_recipes(self.runs) == [self.runs[0]]
 
     def test_steps_are_a_timeline_in_their_order_and_custom_ones_are_steps_too(self) -> None:
-        page = make_recipe_page(self.runs[0], RECIPE, self.runs, {f"{1:032x}": ["figures/classes.png"]})
+        pictures = {f"{1:032x}": ["figures/classes.png"], f"{3:032x}": ["figures/weights.png"]}
+        page = make_recipe_page(self.runs[0], RECIPE, self.runs, pictures)
         steps = [item for item in find_all(page, "li") if "class" in item.attributes]
         assert [read_text(find_all(step, "h2")[0]) for step in steps] == ["explore data", "my own check", "tune"]
         assert [step.attributes["class"] for step in steps] == ["passed", "stale", "none"]
@@ -401,6 +426,30 @@ class TestRecipe:
         cells = [read_text(cell) for cell in find_all(steps[1], "td")]
         assert cells == [HOSTILE, "NaN", "0.1 to 0.2", "failed", "is missing"]
         assert "classes" in read_text(steps[0])
+        assert "weights" in read_text(steps[1])  # of its experiment
+
+    def test_pictures_of_inspections_are_found_with_the_experiments_that_keep_them(self, project: Project) -> None:
+        step, experiment = project.make_run(), project.make_run()
+        project.store.set_tag(experiment.identifier, "mlflow.parentRunId", step.identifier)
+        (experiment.folder / "figures").mkdir()
+        (experiment.folder / "figures" / "batch.png").write_bytes(b"")
+        standing = {"steps": [{"name": "overfit", "run_id": step.identifier}]}
+        found = find_pictures(TestDashboard.load(project), standing)
+        assert found == {step.identifier: [], experiment.identifier: ["figures/batch.png"]}
+
+    @pytest.mark.parametrize(
+        ("state", "outcome", "said"),
+        [
+            ("stale", "failed", "stalea check failed when it was executed run"),
+            ("failed", "error", "failedan exception ended it when it was executed run"),
+            ("failed", "failed", "failedrun"),
+            ("running", None, "runningrun"),
+        ],
+    )
+    def test_it_says_how_a_step_ended(self, state: str, outcome: str | None, said: str) -> None:
+        step = {"name": "tune", "state": state, "outcome": outcome, "run_id": f"{1:032x}"}
+        page = make_recipe_page(self.runs[0], {"steps": [step]}, self.runs, {})
+        assert read_text(find_all(find_all(page, "ol")[0], "p")[0]) == said
 
     @pytest.mark.parametrize(
         ("state", "outcome", "shown"),
@@ -462,6 +511,9 @@ class TestDashboard:
         for name in ("evil.example:8050", "evil.example", "127.0.0.1.evil.example", "localhost]evil.example"):
             assert client.get("/", headers={"Host": name}).status_code >= 400, name
         assert self.make_client(project, "10.0.0.1").get("/", headers={"Host": "node-7:8050"}).status_code == 200
+        other = self.make_client(project, "127.0.0.2")
+        assert other.get("/", headers={"Host": "127.0.0.2:8050"}).status_code == 200
+        assert other.get("/", headers={"Host": "evil.example:8050"}).status_code == 403
 
     def test_it_serves_pictures_of_runs_and_nothing_else(self, project: Project) -> None:
         run = project.make_run()
@@ -512,6 +564,23 @@ class TestDashboard:
         found = snapshot.find(run.identifier)
         assert found is not None
         assert found.metrics == {ACCURACY: 0.5}
+
+    def test_what_an_evaluation_adds_to_an_old_run_is_seen_too(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("labkit.report.store.NEWEST", 1)
+        old, _ = project.make_run(), project.make_run()
+        project.store.set_tag(old.identifier, "labkit.state", "finished")
+        project.store.log_metric(old.identifier, ACCURACY, 0.5, step=1)
+        snapshot = self.load(project)
+        assert snapshot.read_curves([old.identifier], ACCURACY) == {old.identifier: ([1], [0.5])}
+        project.store.log_metric(old.identifier, ACCURACY, 0.25, timestamp=1, step=2)  # long ago, and sent only now
+        project.store.log_metric(old.identifier, "test/accuracy", 0.75, step=2)
+        snapshot.refresh()
+        found = snapshot.find(old.identifier)
+        assert found is not None
+        assert found.metrics == {ACCURACY: 0.25, "test/accuracy": 0.75}
+        assert snapshot.read_curves([old.identifier], ACCURACY) == {old.identifier: ([1, 2], [0.5, 0.25])}
 
     def test_what_was_deleted_from_a_server_is_gone_as_far_as_it_is_looked_at(
         self, project: Project, monkeypatch: pytest.MonkeyPatch

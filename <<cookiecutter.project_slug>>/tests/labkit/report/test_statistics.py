@@ -71,7 +71,7 @@ class TestPermutationTest:
     def test_many_permutations_are_sampled(self) -> None:
         first, second = list(range(10)), list(range(100, 110))
         assert math.comb(20, 10) > 9_999
-        assert find_p_value(first, second) == find_p_value(first, second) == 2 / 10_000
+        assert find_p_value(first, second) == find_p_value(first, second) == find_smallest_p(10, 10) == 2 / 10_000
 
     def test_what_is_drawn_from_the_same_is_rarely_told_apart(self) -> None:
         generator = np.random.default_rng(seed := 5)

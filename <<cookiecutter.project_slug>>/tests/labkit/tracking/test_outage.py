@@ -77,15 +77,15 @@ def await_state(project: Project, state: State) -> None:
         time.sleep(0.02)
 
 
-def find_sender(run: Run) -> int:
-    """Return the process id of the sender of a run, as soon as there is one."""
+def find_sender(folder: Path) -> int:
+    """Return the process id of the sender of a run's folder, as soon as there is one."""
     while True:
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 words = process.read_bytes().decode().split("\0")
             except OSError:
                 continue
-            if words[1:4] == ["-m", "labkit.tracking.sender", str(run.folder)]:
+            if words[1:4] == ["-m", "labkit.tracking.sender", str(folder)]:
                 return int(process.parent.name)
         time.sleep(0.02)
 
@@ -198,7 +198,7 @@ def test_the_log_of_a_run_that_is_killed_is_kept(project: Project, run: Run) -> 
 def test_a_run_that_is_killed_with_its_sender_is_corrected_when_it_is_opened(project: Project, run: Run) -> None:
     process = start_recording(run, "wait")
     await_state(project, State.RUNNING)
-    os.kill(find_sender(run), signal.SIGKILL)
+    os.kill(find_sender(run.folder), signal.SIGKILL)
     process.kill()
     process.communicate()
     assert project.run.data.tags[STATE_TAG] == State.RUNNING
@@ -221,7 +221,7 @@ def test_a_sender_that_was_killed_is_followed_by_another_when_the_run_ends(proje
     with attempt(run) as outcome:
         for step in range(STEPS):
             run.log_metrics({"loss": step / 7, "rate": -step / 3}, step)
-        os.kill(find_sender(run), signal.SIGKILL)
+        os.kill(find_sender(run.folder), signal.SIGKILL)
     assert outcome.exit_code == 0
     assert_complete(project, run)
     assert project.run.info.status == "FINISHED"

@@ -78,7 +78,7 @@ def lost(project: Project, first: Machine) -> Run:
     process = first.record(run, "wait")
     while project.run.data.tags[STATE_TAG] != "running":
         time.sleep(0.02)
-    os.kill(find_sender(run), signal.SIGKILL)
+    os.kill(find_sender(run.folder), signal.SIGKILL)
     process.kill()
     process.communicate()
     return run

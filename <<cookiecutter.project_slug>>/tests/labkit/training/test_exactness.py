@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import torch
 
 from labkit.tracking.spool import FILE_NAME, read_history
 from labkit.training import checkpoint
+from tests.labkit.tracking.test_outage import find_sender
 from tests.project import ROOT, Project
 
 SEED_OF_RUN: Final = 7
@@ -45,25 +47,27 @@ def wait_for_a_step(process: subprocess.Popen[bytes], spool: Path, size: int) ->
         time.sleep(0.01)
 
 
-def interrupt_at_random(
-    project: Project, stop: signal.Signals, times: int, seed: int, *words: str, lose_folder: bool = False
-) -> Path:
-    """Train to the end in spite of so many signals; return the folder of the run."""
-    moments = random.Random(seed)
+def start_slowly(project: Project, *words: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start a training that takes seconds; return it, and the folder of its run."""
     before = folders_of_runs(project)
     process = start(project, "--seed", str(SEED_OF_RUN), "--seconds-per-batch", "0.02", *words)
     while not (new := folders_of_runs(project) - before):
         assert process.poll() is None, (project.path / "stderr.txt").read_text()
         time.sleep(0.01)
     (folder,) = new
+    return process, folder
+
+
+def interrupt_at_random(project: Project, stop: signal.Signals, times: int, seed: int, *words: str) -> Path:
+    """Train to the end in spite of so many signals; return the folder of the run."""
+    moments = random.Random(seed)
+    process, folder = start_slowly(project, *words)
     spool = folder / FILE_NAME
     for _ in range(times):
         wait_for_a_step(process, spool, spool.stat().st_size if spool.exists() else 0)
         time.sleep(moments.uniform(0, LONGEST_MOMENT))
         process.send_signal(stop)
         assert process.wait(SECONDS_UNTIL_STUCK) != 0, "the training was over before it was stopped often enough"
-        if lose_folder:
-            shutil.rmtree(folder)
         process = start(project, "--run-id", folder.name)
     assert process.wait(SECONDS_UNTIL_STUCK) == 0, (project.path / "stderr.txt").read_text()
     return folder
@@ -124,12 +128,35 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert_same_outcome(project, whole, stopped)
 
 
+def await_upload(project: Project, process: subprocess.Popen[bytes], run_id: str, after: int) -> int:
+    """Wait, while a process trains, until the store has a checkpoint of a later step, and the metrics up to it."""
+    copy = project.path / "copy.ckpt"
+    while True:
+        assert process.poll() is None, "the training was over before the store had its checkpoint"
+        if project.store.list_artifacts(run_id, checkpoint.FOLDER):
+            shutil.copyfile(project.store.download_artifacts(run_id, f"{checkpoint.FOLDER}/last.ckpt"), copy)
+            if checkpoint.is_complete(copy):
+                step = checkpoint.read(copy)["global_step"]
+                if step > after and (step in dict(project.read_metric(run_id, "train/loss_step"))):
+                    return step
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
-def test_a_run_goes_on_where_nothing_of_it_is_but_in_the_store(project: Project) -> None:
-    words = ("--seed", str(SEED_OF_RUN))
-    assert start(project, *words).wait(SECONDS_UNTIL_STUCK) == 0
+def test_checkpoints_are_in_the_store_while_it_trains_and_a_machine_that_is_lost_costs_no_bit(
+    project: Project,
+) -> None:
+    assert start(project, "--seed", str(SEED_OF_RUN)).wait(SECONDS_UNTIL_STUCK) == 0
     (whole,) = folders_of_runs(project)
-    stopped = interrupt_at_random(project, signal.SIGUSR1, 2, 0, lose_folder=True)
-    assert_same_outcome(project, whole, stopped)
-    names = {file.path for file in project.store.list_artifacts(stopped.name, "logs")}
-    assert names == {f"logs/attempt-{number}.txt" for number in (1, 2, 3)}
+    process, folder = start_slowly(project)
+    first = await_upload(project, process, folder.name, after=0)
+    second = await_upload(project, process, folder.name, after=first)
+    os.kill(find_sender(folder), signal.SIGKILL)
+    process.kill()
+    process.wait()
+    shutil.rmtree(folder)
+
+    assert start(project, "--run-id", folder.name).wait(SECONDS_UNTIL_STUCK) == 0
+    assert_same_outcome(project, whole, folder)
+    log = Path(project.store.download_artifacts(folder.name, "logs/attempt-2.txt")).read_text()
+    assert min(int(step) for step in re.findall(r"step (\d+)", log)) > second
