@@ -45,7 +45,7 @@ class ConfusionPicture(Callback):
         confusion = results.get("validation", {}).get("confusion")
         if confusion is None or not self.run.is_led_here:
             return
-        counts, step = confusion.cpu().numpy(), trainer.global_step
+        counts, step = confusion.numpy(), trainer.global_step
         self.run.log_figure(f"confusion-counts-validation-{step:06d}", plot_confusion(counts))
         self.run.log_figure(f"confusion-rates-validation-{step:06d}", plot_confusion_rates(counts))
 
@@ -101,7 +101,7 @@ def illustrate(task: "Task", run: Run, loader: "Loader") -> None:
         run.log_figure(f"{name}-validation", figure)
     counts = task.results["validation"].get("confusion")
     if counts is not None:
-        run.log_figure("scores-validation", plot_scores(counts.cpu().numpy()))
+        run.log_figure("scores-validation", plot_scores(counts.numpy()))
         run.log_figure("most-wrong-validation", plot_most_wrong(images.numpy(), logits.softmax(dim=1).numpy(), targets))
     some = representations[:SAMPLES].numpy()
     for dimensions in (2, 3):

@@ -1,7 +1,7 @@
 """Metrics over a whole epoch: exact, one set a stage, and resumable in the middle of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -52,14 +52,14 @@ class EpochMetrics:
     def compute(self) -> dict[str, Tensor]:
         """Return the loss and the metrics of all that was taken in, over all processes.
 
-        :return: Tensors by name; scalars, but for metrics such as a confusion matrix.
+        :return: Tensors by name, on the CPU; scalars, but for metrics such as a confusion matrix.
         """
         self._pass_on()
         sums, samples = zip(*gather((self._loss_sum, self._samples)), strict=True)
         loss = sum(sums) / sum(samples) if any(samples) else math.nan
         return {
             "loss": torch.tensor(loss, dtype=torch.float64),
-            **{name: metric.compute() for name, metric in self.metrics.items()},
+            **{name: metric.compute().cpu() for name, metric in self.metrics.items()},
         }
 
     def reset(self) -> None:
@@ -97,14 +97,19 @@ class EpochMetrics:
     def _pass_on(self) -> None:
         if not self._pending:
             return
-        losses = torch.stack([loss for loss, *_ in self._pending]).tolist()
+        losses = torch.stack(_on_one_device([loss for loss, *_ in self._pending])).tolist()
         for loss, (_, count, *_) in zip(losses, self._pending, strict=True):
             self._loss_sum += loss * count
             self._samples += count
-        prediction = torch.cat([entry[2] for entry in self._pending])
+        prediction = torch.cat(_on_one_device([entry[2] for entry in self._pending]))
         if prediction.dtype in HALF_PRECISION:
             prediction = prediction.float()
-        target = torch.cat([entry[3] for entry in self._pending])
+        target = torch.cat(_on_one_device([entry[3] for entry in self._pending]))
         self._pending.clear()
         for metric in self.metrics.values():
             metric.to(prediction.device).update(prediction, target)
+
+
+def _on_one_device(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Bring tensors to the device of the newest: those that came from a checkpoint are on the CPU."""
+    return [tensor.to(tensors[-1].device) for tensor in tensors]

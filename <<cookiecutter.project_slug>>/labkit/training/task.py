@@ -129,9 +129,13 @@ class Task(LightningModule, ABC):
         del metrics
         return {}
 
-    def training_step(self, batch: Any, *_: Any) -> Tensor:
+    def training_step(self, batch: Any, index: int) -> Tensor:
         """Compute the loss to minimise."""
-        return self._step("train", batch)
+        loss, accumulate = self._step("train", batch), self.trainer.accumulate_grad_batches
+        rest = int(self.trainer.num_training_batches) % accumulate
+        if index < self.trainer.num_training_batches - rest:
+            return loss
+        return loss * (accumulate / rest)  # Lightning divides by all that a step takes, also where fewer are left
 
     def validation_step(self, batch: Any, *_: Any) -> None:
         """Take a batch of the validation set in."""

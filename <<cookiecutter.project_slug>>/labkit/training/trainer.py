@@ -61,8 +61,7 @@ class StepRecorder(Callback):
         trainer.should_stop = trainer.should_stop or self._step >= self.steps
         if trainer.logger is None:
             return
-        batches = trainer.accumulate_grad_batches  # Lightning has divided each loss by this
-        loss: Any = self._losses[0] if batches == 1 else sum(self._losses) * (batches / len(self._losses))
+        loss = sum(self._losses[1:], start=self._losses[0])  # Lightning has divided each by their number
         if trainer.world_size > 1:
             loss = trainer.strategy.reduce(loss.clone(), reduce_op="mean")  # which changes what it is given
         self._losses.clear()

@@ -74,8 +74,10 @@ def test_more_devices_than_there_are_is_refused(project: Project, monkeypatch: p
         execute(project, devices=2)
 
 
-def test_accumulated_batches_are_one_larger_batch(project: Project) -> None:
-    together, apart = execute(project, batch_size=8), execute(project, batch_size=4, accumulate=2)
+@pytest.mark.parametrize("accumulate", [2, 5])  # of the twelve batches of an epoch, five leave two to the last step
+def test_accumulated_batches_are_one_larger_batch(project: Project, accumulate: int) -> None:
+    together = execute(project, batch_size=4 * accumulate)
+    apart = execute(project, batch_size=4, accumulate=accumulate)
     assert together.keys() == apart.keys()
     for name, (steps, values) in together.items():
         assert apart[name][0] == steps

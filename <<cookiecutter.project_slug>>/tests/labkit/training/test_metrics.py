@@ -1,6 +1,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -120,6 +121,44 @@ def test_an_epoch_goes_on_in_another_process_to_the_same_bit(batch_count: int, t
 
     resumed.reset()
     assert_identical(take_in(resumed, batches).compute(), truth)
+
+
+class DeviceOf(Metric):
+    """Tells where it gets its predictions; what it computes is on that device."""
+
+    full_state_update = False
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        self.devices = {prediction.device.type, target.device.type}
+
+    def compute(self) -> Tensor:
+        return torch.zeros(2, 2).as_subclass(OnDevice)
+
+
+class OnDevice(Tensor):
+    """A tensor of a device, which NumPy cannot read."""
+
+    def numpy(self, **_: object) -> NoReturn:
+        raise TypeError("can't convert device type tensor to numpy")
+
+    def cpu(self, *_: object) -> Tensor:
+        return self.as_subclass(Tensor)
+
+
+def test_an_epoch_goes_on_on_a_device_though_checkpoints_are_read_to_the_cpu() -> None:
+    interrupted = take_in(EpochMetrics({}), make_batches(samples=8, batch_size=4))
+    metric = DeviceOf()
+    resumed = EpochMetrics({"device": metric})
+    state = interrupted.state_dict()
+    resumed.load_state_dict({**state, "metrics": {"device": {"states": {}, "count": 0}}})
+    for _ in range(LIMIT_OF_BATCHES):
+        resumed.update(torch.tensor(0.0), torch.zeros(4, CLASSES, device="meta"), torch.zeros(4, device="meta"))
+    assert metric.devices == {"meta"}
+
+
+def test_what_an_epoch_has_computed_can_be_read_by_numpy() -> None:
+    values = take_in(EpochMetrics({"matrix": DeviceOf()}), make_batches(samples=8, batch_size=4)).compute()
+    assert values["matrix"].numpy().tolist() == [[0, 0], [0, 0]]
 
 
 def test_a_state_replaces_all_that_was_taken_in() -> None:
