@@ -2,7 +2,8 @@
 
 Run by `make benchmark NAME=loop`. All variants take the same model, loss, optimiser, batches and number of steps; each
 is timed several times in turn, and the best time of each counts. What is timed is this process's share of the
-processors, so that what else the machine does weighs little. Labkit has everything on: exact epoch metrics, the loss
+processors, in one thread: threads that wait for one another would be timed too, and they wait the longer, the more the
+machine does besides. Labkit has everything on: exact epoch metrics, the loss
 and learning rate of every step recorded and sent to an SQLite store by a process of its own, checkpoints.
 """
 
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--only", choices=CASES, action="append", help="a task, or several: all by default")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
     images, classes = load_digits()
     steps = -(-len(images) // BATCH_SIZE) * options.epochs
     with temporary_store() as environment:

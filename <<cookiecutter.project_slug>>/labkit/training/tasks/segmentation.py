@@ -37,10 +37,12 @@ class Segmentation(Task):
             matrix.
         :param arguments: Further ones of :class:`~labkit.training.task.Task`.
         """
+        # Not validated: predictions are right by their making, targets by the loss, and to sort pixels takes long.
+        pixels: dict[str, Any] = {"ignore_index": ignored, "validate_args": False}
         default = {
-            "iou": MulticlassJaccardIndex(classes, ignore_index=ignored),
-            "accuracy": MulticlassAccuracy(classes, average="micro", ignore_index=ignored),
-            "confusion": MulticlassConfusionMatrix(classes, ignore_index=ignored),
+            "iou": MulticlassJaccardIndex(classes, **pixels),
+            "accuracy": MulticlassAccuracy(classes, average="micro", **pixels),
+            "confusion": MulticlassConfusionMatrix(classes, **pixels),
         }
         super().__init__(model, head, metrics=default if metrics is None else metrics, **arguments)
         self.loss = loss or partial(functional.cross_entropy, ignore_index=ignored)
