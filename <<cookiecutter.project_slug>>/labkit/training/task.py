@@ -7,7 +7,7 @@ tasks, and what it has learned under one can be gone on with under another.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -47,6 +47,9 @@ class Task(LightningModule, ABC):
     :ivar epochs: Its epochs.
     :ivar results: For each stage all metrics of its last epoch, also those that are no scalars.
     """
+
+    can_combine: ClassVar[bool] = True
+    """Whether outputs of several models mean the same, so that :meth:`combine` can make one of them."""
 
     def __init__(
         self,
@@ -119,6 +122,14 @@ class Task(LightningModule, ABC):
     def make_network(self) -> nn.Module:
         """Put together what maps inputs to outputs, without anything of learning, as it is used now."""
         return nn.Sequential(*self.parts)
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        """Make one of the outputs of several models for the same inputs; here their mean.
+
+        :param outputs: What :meth:`forward` of each returns, ``(models, batch, ...)``.
+        :return: Such an output again, ``(batch, ...)``.
+        """
+        return outputs.mean(dim=0)
 
     def derive(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return further metrics of an epoch that follow from those that were computed; none here.

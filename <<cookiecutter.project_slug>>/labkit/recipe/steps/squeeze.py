@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labkit.command import UsageError
 from labkit.recipe.check import Check, better_than
 from labkit.recipe.step import Step
 from labkit.training.duration import Duration
@@ -28,16 +29,17 @@ class Squeeze(Step):
 
     def execute(self, context: "Context") -> Mapping[str, object]:
         """Train, and put the models together."""
-        from torch import nn
-
-        from labkit.recipe.ensemble import Ensemble
+        from labkit.recipe.ensemble import Ensemble, let_answer
 
         short = context.experiment.duration
         experiment = context.experiment.changed({"duration": Duration(self.longer * short.amount, short.unit)})
-        trainings = [context.train(experiment, name=f"member {index}", index=index) for index in range(self.members)]
         together = context.make_task(experiment)
-        together.model = Ensemble([training.task.eval().make_network() for training in trainings])
-        together.head, together.average = nn.Identity(), None
+        if not together.can_combine:
+            raise UsageError(
+                f"several models of a {type(together).__name__} cannot answer together: leave Squeeze out."
+            )
+        trainings = [context.train(experiment, name=f"member {index}", index=index) for index in range(self.members)]
+        let_answer(together, Ensemble([training.task for training in trainings]).eval())
         ensemble = context.evaluate(together, context.data(experiment).validation)
         single = {metric: [training.scores[f"validation/{metric}"] for training in trainings] for metric in ensemble}
         return {

@@ -13,6 +13,7 @@ from torchmetrics.classification import (
     MultilabelF1Score,
 )
 
+from labkit.training.averaging import average_label_probabilities, average_probabilities
 from labkit.training.task import Result, Task
 
 
@@ -64,6 +65,10 @@ class Classification(Task):
             return self.loss(logits, target)
         return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
 
+    def combine(self, outputs: Tensor) -> Tensor:
+        """Average the models' probabilities of classes, given as logits ``(models, batch, classes)``."""
+        return average_probabilities(outputs, dim=2)
+
 
 class MultiLabelClassification(Task):
     """Each input belongs to any number of several classes, or to none."""
@@ -100,3 +105,7 @@ class MultiLabelClassification(Task):
         inputs, target = batch
         logits = self(inputs)
         return Result(self.loss(logits, target.to(logits.dtype)), logits, target.long())
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        """Average the models' probabilities of labels, given as logits ``(models, batch, classes)``."""
+        return average_label_probabilities(outputs)

@@ -1,7 +1,7 @@
 """Inputs whose views are recognised among those of all others."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ class Contrastive(Task):
     are the model's representations; the head serves the loss alone. Processes that train together contrast each its own
     part of a batch.
     """
+
+    can_combine: ClassVar[bool] = False  # models that learned apart put their vectors each in a space of its own
 
     def __init__(
         self,

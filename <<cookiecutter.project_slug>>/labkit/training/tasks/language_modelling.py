@@ -8,6 +8,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from labkit.training.averaging import average_probabilities
 from labkit.training.task import Result, Task
 
 
@@ -50,6 +51,10 @@ class LanguageModelling(Task):
             counts = target != self.padding
             logits, target = logits[counts], target[counts]
         return Result(functional.cross_entropy(logits, target), logits, target)
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        """Average the models' probabilities of tokens, given as logits ``(models, batch, length, vocabulary)``."""
+        return average_probabilities(outputs, dim=-1)
 
     def derive(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the perplexity: among how many tokens, equally likely, the choice would be as hard."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
+from labkit.training.averaging import average_probabilities
 from labkit.training.task import Result, Task
 
 
@@ -56,3 +57,7 @@ class Segmentation(Task):
         images, target = batch
         logits = self(images)
         return Result(self.loss(logits, target), logits.argmax(dim=1), target)
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        """Average the models' probabilities of each pixel's class, logits ``(models, batch, classes, ...)``."""
+        return average_probabilities(outputs, dim=2)

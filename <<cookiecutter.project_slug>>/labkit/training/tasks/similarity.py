@@ -1,7 +1,7 @@
 """Inputs that shall be near each other where they are of one class, so that they can be looked up by example."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ class Similarity(Task):
 
     A batch needs inputs of several classes, and several of each: :class:`labkit.data.order.Balanced` sees to that.
     """
+
+    can_combine: ClassVar[bool] = False  # models that learned apart put their vectors each in a space of its own
 
     def __init__(
         self,

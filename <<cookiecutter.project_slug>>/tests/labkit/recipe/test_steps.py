@@ -1,5 +1,5 @@
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import TensorDataset
@@ -18,7 +18,7 @@ from labkit.data.footprint import measure_arrays
 from labkit.environment import Environment
 from labkit.recipe.check import Check, Findings, Verdict, at_least
 from labkit.recipe.context import Context, DataCache
-from labkit.recipe.ensemble import Ensemble, average_probabilities
+from labkit.recipe.ensemble import Ensemble, let_answer
 from labkit.recipe.experiment import Data, Experiment
 from labkit.recipe.freezing import freeze, thaw
 from labkit.recipe.inspection import ClassProbabilities, Histograms, Inspection, SaveBatch, TensorStatistics
@@ -35,7 +35,16 @@ from labkit.recipe.steps import (
     Tune,
 )
 from labkit.training.duration import Duration
-from labkit.training.tasks import Classification
+from labkit.training.task import Task
+from labkit.training.tasks import (
+    Classification,
+    LanguageModelling,
+    MultiLabelClassification,
+    Regression,
+    Segmentation,
+    SequenceClassification,
+    Similarity,
+)
 from tests.project import Project
 
 CLASSES = 3
@@ -173,15 +182,67 @@ def test_choices_and_whole_numbers_are_tuned_too(context: Context) -> None:
     assert values["changes"]["batch_size"] in {7, 14}
 
 
-def test_an_ensemble_answers_with_the_mean_of_probabilities() -> None:
-    logits = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
-    expected = logits.softmax(dim=2).mean(dim=0)
-    torch.testing.assert_close(average_probabilities(logits).softmax(dim=1), expected)
-    members = [nn.Linear(2, 3) for _ in range(2)]
-    inputs = torch.ones(1, 2)
-    torch.testing.assert_close(
-        Ensemble(members)(inputs), average_probabilities(torch.stack([member(inputs) for member in members]))
-    )
+def combine_probabilities(logits: Tensor, dim: int) -> Tensor:
+    return logits.softmax(dim).mean(dim=0).log()
+
+
+def combine_labels(logits: Tensor) -> Tensor:
+    return logits.sigmoid().mean(dim=0).logit()
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "target", "combine"),
+    [
+        (partial(Classification, classes=3), (5, 2), torch.ones(5).long(), partial(combine_probabilities, dim=2)),
+        (partial(MultiLabelClassification, classes=3), (5, 2), torch.ones(5, 3), combine_labels),
+        (Regression, (5, 2), torch.ones(5, 3), partial(torch.mean, dim=0)),
+    ],
+)
+def test_models_answer_together_as_their_task_has_it(
+    make: Callable[..., Task], inputs: tuple[int, ...], target: Tensor, combine: Callable[[Tensor], Tensor]
+) -> None:
+    torch.manual_seed(0)
+    members = [make(nn.Linear(2, 3)).eval() for _ in range(3)]
+    batch = (torch.randn(inputs), target)
+    expected = combine(torch.stack([member(batch[0]) for member in members]))
+    together = make(nn.Linear(2, 3), average_decay=0.9).eval()
+    let_answer(together, Ensemble(members))
+    torch.testing.assert_close(together(batch[0]), expected)
+    result, reference = together.compute(batch), make(nn.Identity()).compute((expected, target))
+    torch.testing.assert_close((result.loss, result.prediction), (reference.loss, reference.prediction))
+
+
+def test_probabilities_are_averaged_over_the_dimension_of_the_classes() -> None:
+    logits = torch.randn(4, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+    pixels, tokens = Segmentation(nn.Identity(), classes=3), LanguageModelling(nn.Identity(), vocabulary=3)
+    torch.testing.assert_close(pixels.combine(logits), combine_probabilities(logits, dim=2))
+    torch.testing.assert_close(tokens.combine(logits), combine_probabilities(logits, dim=-1))
+
+
+def test_sequences_are_classified_together(project: Project) -> None:
+    def load_tokens(_: Environment) -> Data:
+        tokens = torch.arange(12).remainder(4).reshape(6, 2)
+        samples = TensorDataset(tokens, tokens[:, 0])
+        return Data(samples, samples, measure_arrays({"tokens": tokens.numpy()}))
+
+    def make(rate: float = 0.1) -> SequenceClassification:
+        return SequenceClassification(
+            nn.Embedding(4, 3), nn.Linear(3, 4), classes=4, optimizer=partial(SGD, lr=rate), average_decay=0.5
+        )
+
+    context = make_context(project)
+    context.experiment = Experiment(data=load_tokens, task=make, duration=Duration(1, "epochs"))
+    values: Mapping[str, Any] = Squeeze(members=2).execute(context)
+    assert values["ensemble/loss"] < values["members/loss"]
+
+
+def test_models_whose_outputs_have_nothing_in_common_are_not_trained_to_be_squeezed(context: Context) -> None:
+    context.experiment = replace(EXPERIMENT, task=lambda rate: Similarity(nn.Linear(3, rate)), arguments={"rate": 2})
+    with pytest.raises(
+        UsageError, match=r"^several models of a Similarity cannot answer together: leave Squeeze out\.$"
+    ):
+        Squeeze().execute(context)
+    assert context.trainings == []
 
 
 def test_squeezing_trains_for_longer_and_puts_models_together(context: Context, project: Project) -> None:
