@@ -8,6 +8,9 @@ import pytest
 from combination import COMBINATIONS
 from project import Project, render
 
+# Several tests at a time leave each process one thread; threads that wait for each other would slow all of them down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", params=COMBINATIONS)
 def combination(request: pytest.FixtureRequest) -> str:

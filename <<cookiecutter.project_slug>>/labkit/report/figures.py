@@ -191,11 +191,15 @@ def embed(
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if method == "pca" or len(features) <= FEWEST_FOR_T_SNE:
         return PCA(dimensions, random_state=seed).fit_transform(features)
     perplexity = min(30.0, (len(features) - 1) / 3)
-    return TSNE(dimensions, perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
+    t_sne = TSNE(dimensions, perplexity=perplexity, init="pca", random_state=seed)
+    # So few samples take one thread a second; several wait for each other at each step, on a busy machine for long.
+    with threadpool_limits(1):
+        return t_sne.fit_transform(features)
 
 
 def plot_embedding(
