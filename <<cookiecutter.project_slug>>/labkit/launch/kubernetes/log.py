@@ -2,8 +2,7 @@
 
 from labkit.command import UsageError, command
 from labkit.environment import Environment
-from labkit.launch.kubernetes.launch import find_profile
-from labkit.launch.kubernetes.namespace import Namespace
+from labkit.launch.kubernetes.launch import open_namespace
 from labkit.launch.work import choose_work
 
 
@@ -17,7 +16,7 @@ def kubernetes_log(target: str, *, follow: bool = False, cluster: str | None = N
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
     environment = Environment.read()
-    namespace = Namespace(find_profile(cluster, environment))
+    namespace = open_namespace(cluster, environment)
     choices = choose_work(environment, target, namespace.find_work(), "kubernetes-status")
     pods = [pod for choice in choices for pod in namespace.find_pods(choice.job.name) if choice.includes(pod.index)]
     printed = [pod for pod in pods if pod.has_printed]

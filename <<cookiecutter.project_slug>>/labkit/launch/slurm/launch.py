@@ -1,18 +1,22 @@
 """Handing runs and sessions to Slurm: `slurm-launch --help`."""
 
 import sys
-from typing import cast
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
 
-from labkit.command import EXIT_DONE, UnavailableError
 from labkit.environment import Environment
-from labkit.launch.cluster import SlurmCluster, find_cluster
+from labkit.launch.cluster import SlurmCluster
+from labkit.launch.handover import Order, hand_over
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
-from labkit.launch.sealing import Sealed, seal
-from labkit.launch.session import Session, read_session
-from labkit.launch.slurm.array import write_numbers
-from labkit.launch.slurm.controller import Site, View, find_site, look, plan, submit
+from labkit.launch.numbers import write_numbers
+from labkit.launch.site import Site, find_machine, find_site, require_store
+from labkit.launch.slurm.array import split
+from labkit.launch.slurm.controller import FOLDER_OF_JOBS, View, look, submit
 from labkit.launch.slurm.job import DEFAULTS, TEMPLATE, Job, find_opener, render_job
-from labkit.launch.surroundings import find_variables, write_exports
+from labkit.launch.surroundings import write_exports
 
 
 @launcher(unit_option, resource_options)
@@ -23,87 +27,109 @@ def slurm_launch(request: Request) -> int:
     writes a checkpoint and goes back into the queue. Examples: slurm-launch --entry-point train --gpus 1 --time 4h,
     slurm-launch --session sessions/learning-rate.yaml --parallel 4, slurm-launch --run-id 4f0c12
     """
-    environment = Environment.read()
-    cluster = find_profile(request.options.get("cluster") or _named_in_file(request), environment)
-    site = find_site(cluster, environment)
-    view = View() if request.dry_run else look(site)  # before anything is sealed
+    return hand_over(request, Environment.read(), Queue.connect)
 
-    def check(session: Session) -> None:
-        resources = session.resources.over(cluster.resources)
-        resources.over(DEFAULTS).require_time_to_work()
-        find_opener(cluster, resources)
 
-    sealed = seal(request, environment, check=check, for_other_machines=True)
-    jobs = plan_jobs(sealed, cluster, site, view)
-    scripts = [render_job(environment.project_path / TEMPLATE, job) for job in jobs]
-    if request.dry_run:
-        print(
-            "\n".join(
-                f"\n{site.host}: {job.own_folder / 'job.sh'}\n{script}"
-                for job, script in zip(jobs, scripts, strict=True)
-            )
-        )
-        return EXIT_DONE
-    kind = "run" if sealed.trials is None else "session"
-    print(f"{kind:<12}{sealed.identifier} ({sealed.name}, experiment {sealed.experiment_name})", flush=True)
-    variables = write_exports(find_variables(environment))
-    for number, (job, script) in enumerate(zip(jobs, scripts, strict=True)):
-        try:
-            job_id = submit(site, job, script, variables)
-        except UnavailableError as error:
-            raise UnavailableError(
-                f"{error} {number} of {len(jobs)} jobs are submitted; the rest follow by: "
-                f"slurm-launch --run-id {sealed.identifier}"
-            ) from error
+@dataclass(frozen=True)
+class Queue:
+    """Slurm's queue, to hand runs over to.
+
+    :ivar name: The name of the cluster's profile.
+    :ivar profile: The profile.
+    :ivar site: Where Slurm's commands are given.
+    :ivar template: The script of every job, to be filled in.
+    """
+
+    name: str
+    profile: SlurmCluster
+    site: Site
+    template: Path
+
+    @classmethod
+    def connect(cls, name: str | None, environment: Environment) -> Self:
+        """Find the queue of a cluster.
+
+        :param name: The name of its profile; the first of Slurm by default.
+        :param environment: Says in which project, and which store.
+        :return: The queue.
+        :raises UsageError: If there is no such cluster, or it does not reach the store.
+        """
+        name, profile = find_profile(name, environment)
+        site = find_site(profile, FOLDER_OF_JOBS)
+        require_store(site.host, environment)
+        return cls(name, profile, site, environment.project_path / TEMPLATE)
+
+    @cached_property
+    def view(self) -> View:
+        """What there is already."""
+        return look(self.site)
+
+    def find_under_way(self) -> Collection[str]:
+        """Find the units of jobs that wait or run."""
+        return {entry.unit for entry in self.view.entries if entry.is_active}
+
+    def plan(self, order: Order) -> list[Job]:
+        """Divide an order into arrays as large as the cluster takes."""
+        return plan_jobs(order, self.profile, self.site, self.view)
+
+    def show(self, job: Job, variables: Mapping[str, str]) -> str:  # noqa: ARG002  a script has none of them
+        """Write out a job's script."""
+        return f"\n{self.site.host}: {job.own_folder / 'job.sh'}\n{render_job(self.template, job)}"
+
+    def submit(self, job: Job, variables: Mapping[str, str]) -> str:
+        """Submit a job."""
+        job_id = submit(self.site, job, render_job(self.template, job), write_exports(variables))
         trials = f", trials {write_numbers(job.trials)}" if job.trials else ""
-        print(f"{'job':<12}{job_id} on {site.host}{trials}", flush=True)
-    if not jobs:
-        print("Nothing is left to submit: what has not finished is under way, see `slurm-status`.")
-    return EXIT_DONE
+        return f"{job_id} on {self.site.host}{trials}"
 
 
-def plan_jobs(sealed: Sealed, cluster: SlurmCluster, site: Site, view: View) -> list[Job]:
+def plan_jobs(order: Order, cluster: SlurmCluster, site: Site, view: View) -> list[Job]:
     """Decide what is to be submitted; pure.
 
-    :param sealed: What is to be executed.
+    :param order: What is to be executed.
     :param cluster: The profile of the cluster.
     :param site: Where its commands are given.
     :param view: What has been submitted already.
-    :return: The jobs, none for what is under way.
+    :return: The jobs.
+    :raises UsageError: If there is no time to work, or nothing to execute a unit in.
     """
-    resources = sealed.session.resources.over(cluster.resources)
-    if sealed.trials is None:
-        arrays = [] if any(entry.unit == sealed.identifier and entry.is_active for entry in view.entries) else [None]
-    else:
-        arrays = plan(sealed.trials, sealed.identifier, view)
+    order.resources.over(DEFAULTS).require_time_to_work()
+    arrays = [None] if order.trials is None else split(order.trials, view.max_array_size)
     return [
         Job(
-            launch=sealed.identifier,
+            launch=order.launch,
             part=number,
             array=array,
-            throttle=sealed.session.parallel,
+            throttle=order.parallel,
             folder=site.folder,
             cluster=cluster,
-            resources=resources,
-            opener=find_opener(cluster, resources),
+            resources=order.resources,
+            opener=find_opener(cluster, order.resources),
         )
-        for number, array in enumerate(arrays, start=view.next_part(sealed.identifier))
+        for number, array in enumerate(arrays, start=view.next_part(order.launch))
     ]
 
 
-def find_profile(name: str | None, environment: Environment) -> SlurmCluster:
+def find_profile(name: str | None, environment: Environment) -> tuple[str, SlurmCluster]:
     """Find the profile of a cluster.
 
     :param name: Its name; by default, the first that is one of Slurm.
     :param environment: Says in which project, and which account pays where the profile does not say.
-    :return: The profile.
+    :return: The name and the profile, complete.
     """
-    cluster = cast("SlurmCluster", find_cluster(environment.project_path, name, "slurm"))
-    return cluster.model_copy(update={"account": cluster.account or environment.default_slurm_account})
+    name, cluster = find_machine(name, environment, SlurmCluster)
+    return name, cluster.model_copy(update={"account": cluster.account or environment.default_slurm_account})
 
 
-def _named_in_file(request: Request) -> str | None:
-    return read_session(request.file, request.options).cluster if request.file else None
+def open_site(name: str | None, environment: Environment) -> Site:
+    """Find out where a cluster's commands are given.
+
+    :param name: The name of its profile; the first of Slurm by default.
+    :param environment: Says in which project.
+    :return: The place.
+    """
+    _, profile = find_profile(name, environment)
+    return find_site(profile, FOLDER_OF_JOBS)
 
 
 if __name__ == "__main__":
