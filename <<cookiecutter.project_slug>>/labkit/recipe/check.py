@@ -6,19 +6,18 @@ fails a check, and raises nothing.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from labkit.recipe.result import Plain, Result
+from labkit.recipe.result import Plain, Result, decode_numbers
 
 Threshold = float | list[float] | None
 
 BASELINE: Final = "evaluate baseline"
 """The step whose scores are the baseline, by its usual name."""
-STUDENT_95: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Two-sided 95 percent quantiles of Student's distribution, for 1 to 10 degrees of freedom."""
-NORMAL_95: Final = 1.96
 FEWEST_SEEDS: Final = 3
+SHORTEST_SERIES: Final = 3
+"""Numbers of which a first and a last third can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,15 @@ class Check:
     judge: Callable[[Findings], Verdict]
 
     def __call__(self, findings: Findings) -> Verdict:
-        """Judge; whatever a function of the user's own raises fails this check alone."""
+        """Judge; whatever a function of the user's own raises or returns costs this check alone."""
         try:
-            return self.judge(findings)
+            verdict = self.judge(findings)
+            return replace(
+                verdict,
+                value=None if verdict.value is None else float(verdict.value),
+                threshold=_to_plain_threshold(verdict.threshold),
+                holds=bool(verdict.holds),
+            )
         except Exception as error:
             return Verdict(self.demand, None, None, False, f"the check raised {type(error).__name__}: {error}")
 
@@ -176,9 +181,10 @@ def trend(series: str, *, falls: bool = True, by: float = 0.0) -> Check:
     demand = f"{series} {'falls' if falls else 'rises'}" + (f" by at least {by:g}" if by else "")
 
     def judge(findings: Findings) -> Verdict:
-        numbers = _numbers(findings.result.data.get(series))
-        if len(numbers) < FEWEST_SEEDS:
-            return Verdict(demand, None, by, False, f"{series} has {len(numbers)} numbers, and a trend needs 3")
+        numbers, fault = _read_series(series, findings)
+        if fault or len(numbers) < SHORTEST_SERIES:
+            reason = fault or f"{series} has {len(numbers)} numbers, and a trend needs {SHORTEST_SERIES}"
+            return Verdict(demand, None, by, False, reason)
         third = len(numbers) // 3
         first, last = sum(numbers[:third]) / third, sum(numbers[-third:]) / third
         change = first - last if falls else last - first
@@ -203,9 +209,9 @@ def over_seeds(series: str, least: float = -math.inf, most: float = math.inf) ->
     demand = f"mean of {series} " + words.get((math.isfinite(least), math.isfinite(most)), f"at most {most:g}")
 
     def judge(findings: Findings) -> Verdict:
-        numbers = _numbers(findings.result.data.get(series))
-        if len(numbers) < FEWEST_SEEDS:
-            reason = f"{series} has {len(numbers)} numbers, and fewer than {FEWEST_SEEDS} seeds prove nothing"
+        numbers, fault = _read_series(series, findings)
+        if fault or len(numbers) < FEWEST_SEEDS:
+            reason = fault or f"{series} has {len(numbers)} numbers, and fewer than {FEWEST_SEEDS} seeds prove nothing"
             return Verdict(demand, None, limits, False, reason)
         mean = sum(numbers) / len(numbers)
         half = confidence(numbers)
@@ -222,11 +228,12 @@ def confidence(numbers: Sequence[float]) -> float:
     :param numbers: Two or more.
     :return: How far the interval reaches to either side.
     """
+    from scipy import stats
+
     count = len(numbers)
     mean = sum(numbers) / count
     variance = sum((number - mean) ** 2 for number in numbers) / (count - 1)
-    quantile = STUDENT_95[count - 2] if count - 2 < len(STUDENT_95) else NORMAL_95
-    return quantile * math.sqrt(variance / count)
+    return float(stats.t.ppf(0.975, count - 1)) * math.sqrt(variance / count)
 
 
 def _single(score: str, words: str, threshold: float, holds: Callable[[float], bool]) -> Check:
@@ -253,9 +260,22 @@ def _compare(
     )
 
 
-def _numbers(value: Plain) -> list[float]:
-    """Return the numbers of a series; none where one of them is none."""
-    numbers = value if isinstance(value, list) else []
-    if not all(isinstance(number, int | float) and not math.isnan(number) for number in numbers):
-        return []
-    return [float(number) for number in numbers if isinstance(number, int | float)]
+def _read_series(series: str, findings: Findings) -> tuple[list[float], str | None]:
+    """Return the numbers of a series, and what is wrong with it, if something is."""
+    value: Plain = decode_numbers(findings.result.data.get(series, findings.result.scores.get(series)))
+    if value is None:
+        fault = findings.result.faults.get(series)
+        return [], f"{series} could not be stored: {fault}" if fault else f"there is no {series}"
+    elements = value if isinstance(value, list) else [value]
+    numbers = [float(number) for number in elements if isinstance(number, int | float)]
+    if len(numbers) < len(elements):
+        return [], f"{series} holds what is no number"
+    if missing := sum(map(math.isnan, numbers)):
+        return [], f"{missing} of the {len(numbers)} numbers of {series} are NaN"
+    return numbers, None
+
+
+def _to_plain_threshold(threshold: Threshold) -> Threshold:
+    if threshold is None:
+        return None
+    return [float(limit) for limit in threshold] if isinstance(threshold, list | tuple) else float(threshold)

@@ -42,14 +42,15 @@ class DataCache:
     def __init__(self, environment: "Environment") -> None:
         """Load nothing yet."""
         self.environment = environment
-        self._loaded: dict[str, Data] = {}
+        self._loaded: list[tuple[Callable[[Environment], Data], Data]] = []
 
     def __call__(self, load: "Callable[[Environment], Data]") -> Data:
         """Return the data that a function loads."""
-        key = repr(describe(load))
-        if key not in self._loaded:
-            self._loaded[key] = load(self.environment)
-        return self._loaded[key]
+        for known, data in self._loaded:
+            if known == load:
+                return data
+        self._loaded.append((load, load(self.environment)))
+        return self._loaded[-1][1]
 
 
 class Context:

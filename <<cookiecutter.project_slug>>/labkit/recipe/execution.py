@@ -2,13 +2,13 @@
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from labkit.command import UnavailableError, UsageError
 from labkit.recipe.check import Findings, judge
-from labkit.recipe.configuration import describe, find_functions
+from labkit.recipe.configuration import describe, walk
 from labkit.recipe.context import Context, DataCache
 from labkit.recipe.experiment import Experiment
 from labkit.recipe.record import (
@@ -20,13 +20,14 @@ from labkit.recipe.record import (
     write_record,
     write_standings,
 )
-from labkit.recipe.result import Plain, Result, collect
+from labkit.recipe.result import Result, collect, decode_numbers
 from labkit.recipe.source import find_closure
 from labkit.recipe.staleness import Fingerprint, find_versions, flatten, key_of
-from labkit.recipe.standing import Standing, State, assess
+from labkit.recipe.standing import INTERRUPTED, Standing, State, assess
 from labkit.recipe.step import Step
 from labkit.seed import derive_seed
 from labkit.tracking.attempt import partial_attempt
+from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run, now
 
 OnStale = Literal["warn", "rerun", "fail"]
@@ -101,21 +102,21 @@ class Progress:
         experiment = self.plan.experiment
         for result in self.earlier.values():
             changes = result.data.get("changes")
-            experiment = experiment.changed(changes if isinstance(changes, dict) else {})
+            experiment = experiment.changed(decode_numbers(changes) if isinstance(changes, dict) else {})
         return experiment.changed(step.changes)
 
     def fingerprint(self, step: Step) -> Fingerprint:
         """Return all that a step's results would depend on now."""
         experiment = self.plan.experiment
         used = experiment if step.uses_task else experiment.data
-        closure = find_closure(find_functions([step, used]))
+        closure = find_closure([step, used])
         arguments = {"step": step.configuration, "experiment": describe(used), "seed": self.plan.seed}
-        others = [value for value in vars(step).values() if isinstance(value, Experiment)]
-        footprints = {str(describe(own.data)): self.load(own.data).footprint.root for own in (experiment, *others)}
+        experiments = [experiment, *(part for part in walk(step) if isinstance(part, Experiment))]
+        roots = [self.load(own.data).footprint.root for own in experiments]
         return Fingerprint(
             code=dict(sorted(closure.digests.items())),
             arguments=dict(flatten(arguments)),
-            data=footprints,
+            data={f"experiment {number}": root for number, root in enumerate(roots)},
             dependencies=find_versions(closure, self.load.environment.project_path),
             before=dict(self.keys),
         )
@@ -143,20 +144,35 @@ def execute(plan: Plan, run: Run, history: History, load: DataCache) -> list[Sta
     :param history: What was executed before.
     :param load: Loads data.
     :return: Where the steps stand.
+    :raises UsageError: If a step was given what cannot work; it is recorded as the step's failure.
+    :raises UnavailableError: If a step lacks something; it is recorded as the step's failure.
     """
     progress = Progress(plan, history, load)
     standings = look(plan, history, load)
     _record(run, plan, standings)
     for step in plan.steps:
+        history.refresh()
         standing = progress.assess_next()
+        problem = None
         if plan.executes(standing):
             _announce(standing, plan)
-            standing = _execute_step(step, progress, run)
+            part = _create_step_run(run, plan, step, standing.position)
+            begun = Standing(step.name, standing.position, State.RUNNING, being_executed=part.identifier)
+            rest = standings[standing.position + 1 :]
+            _record(run, plan, [*progress.standings, begun, *rest])
+            try:
+                standing, problem = _execute_step(step, progress, part, run)
+            except Interruption:
+                ended = replace(begun, state=State.INTERRUPTED, reasons=[INTERRUPTED])
+                _record(run, plan, [*progress.standings, ended, *rest])
+                raise
         elif standing.record and plan.judges(standing):
-            standing = _judge_again(standing.record, standing, plan, run, history)
+            standing = _judge_again(step, standing.record, standing, progress, run)
         progress.advance(standing)
         standings = _with_rest(progress)
         _record(run, plan, standings)
+        if problem is not None:
+            raise problem
         if standing.state is State.FAILED and plan.selects(standing.position):
             break
     return standings
@@ -185,29 +201,32 @@ def _announce(standing: Standing, plan: Plan) -> None:
     print(f"{standing.position + 1}/{len(plan.steps)} {standing.name}: {standing.state}{why}", flush=True)
 
 
-def _execute_step(step: Step, progress: Progress, whole: Run) -> Standing:
+def _execute_step(
+    step: Step, progress: Progress, run: Run, whole: Run
+) -> tuple[Standing, UsageError | UnavailableError | None]:
+    """Execute a step and record what came out, be it an exception; return the exception too that says what to do."""
     plan, position = progress.plan, len(progress.standings)
     fingerprint = progress.fingerprint(step)
-    seed = derive_seed(plan.seed, "step", position)
-    run = _create_step_run(whole, plan, step.name, seed, step.configuration)
     start = time.monotonic()
-    error = None
+    error = problem = None
     result = Result()
+    trainings: list[str] = []
     with partial_attempt(run, whole):
-        context = Context(
-            run,
-            recipe=plan.recipe,
-            step=step.name,
-            experiment=progress.experiment_for(step),
-            seed=seed,
-            earlier=dict(progress.earlier),
-            load=progress.load,
-            inspections=step.inspections,
-        )
         try:
+            context = Context(
+                run,
+                recipe=plan.recipe,
+                step=step.name,
+                experiment=progress.experiment_for(step),
+                seed=derive_seed(plan.seed, "step", position),
+                earlier=dict(progress.earlier),
+                load=progress.load,
+                inspections=step.inspections,
+            )
+            trainings = context.trainings
             result = collect(step.execute(context))
-        except (UsageError, UnavailableError):
-            raise
+        except (UsageError, UnavailableError) as exception:
+            error, problem = str(exception), exception
         except Exception as exception:
             error = "".join(traceback.format_exception_only(exception)).strip()
             _keep_traceback(run)
@@ -215,17 +234,17 @@ def _execute_step(step: Step, progress: Progress, whole: Run) -> Standing:
         holds = all(verdict.holds for verdict in verdicts)
         record = Record(
             recipe=plan.recipe,
+            experiment_name=run.experiment_name,
             name=step.name,
             position=position,
             time=now(),
-            identity=step.identity,
-            outcome=Outcome.ERROR if error else Outcome.PASSED if holds else Outcome.FAILED,
+            outcome=Outcome.ERROR if error is not None else Outcome.PASSED if holds else Outcome.FAILED,
             configuration=step.configuration,
             result=result,
             verdicts=verdicts,
             fingerprint=fingerprint,
             error=error,
-            experiments=context.trainings,
+            experiments=trainings,
             seconds=time.monotonic() - start,
             run_id=run.identifier,
         )
@@ -234,7 +253,7 @@ def _execute_step(step: Step, progress: Progress, whole: Run) -> Standing:
     standing = assess(step, position, fingerprint, progress.history, progress.earlier)
     for verdict in standing.verdicts:
         print(f"  {'holds' if verdict.holds else 'FAILS'}: {verdict.reason}", flush=True)
-    return standing
+    return standing, problem
 
 
 def _keep_traceback(run: Run) -> None:
@@ -246,15 +265,22 @@ def _keep_traceback(run: Run) -> None:
     run.log_artifact(path, "logs")
 
 
-def _create_step_run(whole: Run, plan: Plan, name: str, seed: int, configuration: Mapping[str, Plain]) -> Run:
+def _create_step_run(whole: Run, plan: Plan, step: Step, position: int) -> Run:
     return create_part(
-        whole, recipe=plan.recipe, role=ROLE_OF_STEP, step=name, name=name, seed=seed, arguments=configuration
+        whole,
+        recipe=plan.recipe,
+        role=ROLE_OF_STEP,
+        step=step.name,
+        name=step.name,
+        seed=derive_seed(plan.seed, "step", position),
+        arguments=step.configuration,
     )
 
 
-def _judge_again(old: Record, standing: Standing, plan: Plan, whole: Run, history: History) -> Standing:
+def _judge_again(step: Step, old: Record, standing: Standing, progress: Progress, whole: Run) -> Standing:
     """Record what the checks say now of results that are there already."""
-    run = _create_step_run(whole, plan, old.name, 0, old.configuration)
+    plan = progress.plan
+    run = _create_step_run(whole, plan, step, standing.position)
     holds = all(verdict.holds for verdict in standing.verdicts)
     record = replace(
         old,
@@ -266,7 +292,7 @@ def _judge_again(old: Record, standing: Standing, plan: Plan, whole: Run, histor
     )
     with partial_attempt(run, whole):
         write_record(run, record)
-    history.add(record)
+    progress.history.add(record)
     print(f"{standing.position + 1}/{len(plan.steps)} {standing.name}: judged again", flush=True)
     return replace(standing, record=record)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from labkit.command import UsageError
 from labkit.training.duration import Duration
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from labkit.environment import Environment
     from labkit.recipe.result import Plain
     from labkit.training.task import Task
+
+CHANGEABLE: Final = ("duration", "validation_every", "batch_size", "augment", "dropout", "weight_decay")
+"""Fields of an experiment that can be changed by name."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class Experiment:
     weight_decay: float | None = None
     """The decay of all weights; None leaves the optimiser as it is."""
 
+    @property
+    def settings(self) -> "dict[str, Any]":
+        """All that :meth:`changed` can change, by name, as it is given there."""
+        own = {name: getattr(self, name) for name in CHANGEABLE}
+        return {
+            **{name: str(value) if isinstance(value, Duration) else value for name, value in own.items()},
+            **self.arguments,
+        }
+
     def changed(self, changes: "Mapping[str, Any]") -> Self:
         """Return a copy with changes.
 
@@ -57,13 +69,12 @@ class Experiment:
         :return: The copy.
         :raises UsageError: If one of them cannot be changed.
         """
-        fields = {"duration", "validation_every", "batch_size", "augment", "dropout", "weight_decay"}
         if wrong := sorted({"data", "task", "arguments"} & changes.keys()):
             raise UsageError(f"'{wrong[0]}' cannot be changed by name: make another Experiment.")
-        own = {name: value for name, value in changes.items() if name in fields}
+        own = {name: value for name, value in changes.items() if name in CHANGEABLE}
         for name in {"duration", "validation_every"} & own.keys():
             own[name] = Duration.parse(str(own[name]))
-        others = {name: value for name, value in changes.items() if name not in fields}
+        others = {name: value for name, value in changes.items() if name not in CHANGEABLE}
         return replace(self, arguments={**self.arguments, **others}, **own)
 
     def make_task(self) -> "Task":
@@ -80,8 +91,15 @@ def _set_dropout(task: "Task", share: float) -> None:
     from torch import nn
 
     for module in task.modules():
-        if isinstance(module, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout):
-            module.p = share
+        match module:
+            case nn.Dropout() | nn.Dropout1d() | nn.Dropout2d() | nn.Dropout3d():
+                module.p = share
+            case nn.AlphaDropout() | nn.FeatureAlphaDropout():
+                module.p = share
+            case nn.RNNBase() | nn.MultiheadAttention():
+                module.dropout = share
+            case _:
+                pass
 
 
 def _with_weight_decay(

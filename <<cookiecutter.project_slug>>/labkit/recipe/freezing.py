@@ -56,7 +56,8 @@ def thaw(task: Task, names: Iterable[str], rate: float) -> None:
 
     def make_with_rates(parameters: Iterable[nn.Parameter]) -> Optimizer:
         optimizer = make([weight for weight in parameters if id(weight) not in thawed])
-        optimizer.add_param_group({"params": weights, "lr": rate})
+        for group in make(weights).param_groups:  # with all that the optimiser is made with, such as a decay
+            optimizer.add_param_group({**group, "lr": rate})
         return optimizer
 
     task.optimizer, task.scheduler = make_with_rates, None

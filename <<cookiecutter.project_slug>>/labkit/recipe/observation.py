@@ -18,9 +18,16 @@ from labkit.tracking.run import Run
 from labkit.training.task import Task
 
 BINS: Final = 40
+MOST_LOOKS: Final = 64
+"""At all weights; when there are more, every second one is forgotten, and half as many follow."""
+MOST_VALUES: Final = 1000
+"""Of a tensor that are kept of one look."""
 SMALLEST_GRADIENT: Final = 1e-12
 COLUMNS: Final = 8
 COLOURS_OF_A_PICTURE: Final = 3
+
+Looks = dict[str, dict[int, NDArray[np.float32]]]
+"""Values of tensors by the steps at which they were looked at."""
 
 
 class BatchPicture(Callback):
@@ -81,6 +88,11 @@ class TensorRecorder(Callback):
         for handle in self._handles:
             handle.remove()
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Listen no longer."""
+        del exception
+        self.on_fit_end(trainer, pl_module)
+
 
 class ProbabilityRecorder(Callback):
     """Records how probable the true class is found, for each class."""
@@ -130,29 +142,39 @@ class HistogramRecorder(Callback):
         """Draw for a run."""
         self.run = run
         self.every = every
-        self._steps: list[int] = []
-        self._weights: dict[str, list[NDArray[np.float64]]] = {}
-        self._gradients: dict[str, list[NDArray[np.float64]]] = {}
+        self._weights: Looks = {}
+        self._gradients: Looks = {}
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Take a look at all weights and gradients."""
         del optimizer
-        if trainer.global_step % self.every:
+        step = trainer.global_step
+        if step % self.every:
             return
-        self._steps.append(trainer.global_step)
         for name, weight in pl_module.named_parameters():
-            if weight.grad is None:
-                continue
-            self._weights.setdefault(name, []).append(weight.detach().double().flatten().cpu().numpy())
-            sizes = weight.grad.detach().double().abs().clamp(min=SMALLEST_GRADIENT).log10()
-            self._gradients.setdefault(name, []).append(sizes.flatten().cpu().numpy())
+            if weight.grad is not None:
+                sizes = sample(weight.grad).abs().clamp(min=SMALLEST_GRADIENT).log10()
+                self._weights.setdefault(name, {})[step] = sample(weight).numpy()
+                self._gradients.setdefault(name, {})[step] = sizes.numpy()
+        if max(map(len, self._weights.values()), default=0) > MOST_LOOKS:
+            self.every *= 2
+            self._weights, self._gradients = (
+                {name: {step: seen for step, seen in looks.items() if step % self.every == 0} for name, looks in each}
+                for each in (self._weights.items(), self._gradients.items())
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them."""
         del trainer, pl_module
         if self._weights:
-            self.run.log_figure("weights", draw_histograms(self._steps, self._weights, "weight"))
-            self.run.log_figure("gradients", draw_histograms(self._steps, self._gradients, "log10 |gradient|"))
+            self.run.log_figure("weights", draw_histograms(self._weights, "weight"))
+            self.run.log_figure("gradients", draw_histograms(self._gradients, "log10 |gradient|"))
+
+
+def sample(tensor: Tensor) -> Tensor:
+    """Take some of a tensor's values, evenly spread, as numbers of 32 bits outside of any accelerator."""
+    values = tensor.detach().flatten()
+    return values[:: math.ceil(len(values) / MOST_VALUES) or 1].float().cpu()
 
 
 def measure(tensor: Tensor) -> dict[str, float]:
@@ -208,24 +230,24 @@ def draw_probabilities(course: Sequence[tuple[int, dict[int, float]]]) -> Figure
     return figure
 
 
-def draw_histograms(steps: Sequence[int], values: dict[str, list[NDArray[np.float64]]], what: str) -> Figure:
+def draw_histograms(looks: Looks, what: str) -> Figure:
     """Draw how the values of tensors are distributed over time, a panel a tensor, dark where many are.
 
-    :param steps: Optimiser steps.
-    :param values: For each tensor its values at each of the steps.
+    :param looks: The values; of those that are no finite numbers it is said how many there are.
     :param what: What the values are.
     :return: The figure.
     """
-    columns = min(3, len(values))
-    rows = math.ceil(len(values) / columns)
+    columns = min(3, len(looks))
+    rows = math.ceil(len(looks) / columns)
     figure = Figure(figsize=(3.6 * columns, 2.4 * rows), layout="constrained")
-    for place, (name, moments) in enumerate(values.items(), start=1):
+    for place, (name, seen) in enumerate(looks.items(), start=1):
         axes = figure.add_subplot(rows, columns, place)
+        moments = [values[np.isfinite(values)] for values in seen.values()]
+        share = 1 - sum(map(len, moments)) / sum(map(len, seen.values()))
         edges = np.histogram_bin_edges(np.concatenate(moments), BINS)
-        counts = np.stack([np.histogram(moment, edges)[0] / len(moment) for moment in moments], axis=1)
-        ends = [*steps[: len(moments)], steps[-1] + 1]
-        axes.pcolormesh(ends, edges, counts, cmap="Blues")
-        axes.set_title(name, fontsize="small")
+        counts = np.stack([np.histogram(moment, edges)[0] / max(len(moment), 1) for moment in moments], axis=1)
+        axes.pcolormesh([*seen, max(seen) + 1], edges, counts, cmap="Blues")
+        axes.set_title(name + (f", {share:.1%} not finite" if share else ""), fontsize="small")
         axes.set_xlabel("optimiser steps", fontsize="small")
         axes.set_ylabel(what, fontsize="small")
     return figure

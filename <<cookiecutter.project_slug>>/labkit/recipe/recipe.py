@@ -132,8 +132,10 @@ class Recipe:
         :param force: Whether steps that are up to date are executed too.
         :param on_stale: What becomes of steps that have changed.
         :return: The plan.
-        :raises UsageError: If there is no such step.
+        :raises UsageError: If there is no such step, or both are given.
         """
+        if step is not None and start is not None:
+            raise UsageError("--step is one step, and --from a step and those after it: give one of the two.")
         return Plan(
             recipe=self.name,
             experiment=self.experiment,

@@ -26,10 +26,10 @@ stands::
 **step.json**, an artifact of a step run, written once, when the step has come to its end::
 
     {"recipe": "my_research",
+     "experiment_name": "my_research",
      "name": "overfit",
      "position": 4,
      "time": 1764757012345,                         # of its end, in milliseconds since 1970
-     "identity": "9f0c…",                           # of name and configuration
      "outcome": "passed",
      "configuration": {"duration": "20 epochs"},
      "scores": {"train/accuracy": 1.0},             # numbers; also metrics of the step run, at step 0
@@ -46,7 +46,7 @@ stands::
      "judged_again": null,                          # or the id of the step run whose results these are
      "fingerprint": {"code": {"function my_research.model.cnn": "51ab…"},
                      "arguments": {"duration": "20 epochs"},
-                     "data": {"footprint": "65f1…"},
+                     "data": {"experiment 0": "65f1…"},
                      "dependencies": {"torch": "2.13.0"},
                      "before": {"explore data": "c0de…"}}}  # the steps before it, as they were
 
@@ -56,10 +56,9 @@ are artifacts under ``figures/``, statistics of tensors over time are metrics of
 """
 
 import contextlib
-import functools
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -69,7 +68,7 @@ from labkit.atomic import write_atomically
 from labkit.command import UnavailableError, UsageError
 from labkit.environment import Environment
 from labkit.recipe.check import Verdict
-from labkit.recipe.result import Plain, Result, decode_number, encode_numbers
+from labkit.recipe.result import Plain, Result, decode_numbers, encode_numbers
 from labkit.recipe.staleness import Fingerprint
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.run import Envelope, Run, connect, create_run, open_run
@@ -88,8 +87,6 @@ RECIPE_FILE: Final = "recipe.json"
 ROLE_OF_RECIPE: Final = "recipe"
 ROLE_OF_STEP: Final = "step"
 ROLE_OF_EXPERIMENT: Final = "experiment"
-LARGEST_HISTORY: Final = 1000
-"""Step runs that are looked at, the newest first."""
 LARGEST_SEED: Final = 2**32
 
 
@@ -108,10 +105,11 @@ class Record:
     """What is known of one execution of a step that has come to its end."""
 
     recipe: str
+    experiment_name: str
+    """The experiment of the store that it belongs to."""
     name: str
     position: int
     time: int
-    identity: str
     outcome: Outcome
     configuration: Mapping[str, Plain]
     result: Result
@@ -135,21 +133,13 @@ class Record:
     def from_json(cls, text: str | bytes, run_id: str) -> "Record":
         """Read what :meth:`to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
-        scores = {name: decode_number(value) for name, value in content.pop("scores").items()}
-        result = Result(scores, content.pop("data"), content.pop("faults"))
-        verdicts = [_read_verdict(verdict) for verdict in content.pop("verdicts")]
+        result = Result(decode_numbers(content.pop("scores")), content.pop("data"), content.pop("faults"))
+        verdicts = [
+            Verdict(**verdict | {name: decode_numbers(verdict[name]) for name in ("value", "threshold")})
+            for verdict in content.pop("verdicts")
+        ]
         outcome, fingerprint = Outcome(content.pop("outcome")), Fingerprint(**content.pop("fingerprint"))
         return cls(**content, outcome=outcome, result=result, verdicts=verdicts, fingerprint=fingerprint, run_id=run_id)
-
-
-def _read_verdict(content: dict[str, Any]) -> Verdict:
-    value, threshold = content["value"], content["threshold"]
-    if isinstance(threshold, list):
-        threshold = [decode_number(limit) for limit in threshold]
-    elif threshold is not None:
-        threshold = decode_number(threshold)
-    number = None if value is None else decode_number(value)
-    return Verdict(content["check"], number, threshold, content["holds"], content["reason"])
 
 
 class History:
@@ -168,11 +158,18 @@ class History:
         self._environment = environment
         self._recipe = recipe
         self._experiment_name = experiment_name
-        self._new: list[Record] = []
+        self._records: dict[str, Record | None] = {}  # None where it cannot be read
+        self._runs: list[StoredRun] | None = None
+
+    def refresh(self) -> None:
+        """Look again, here and in the store: another recipe may have come further."""
+        self._records = {run_id: record for run_id, record in self._records.items() if record is not None}
+        self._look_here()
+        self._runs = None
 
     def add(self, record: Record) -> None:
         """Add what this process has recorded."""
-        self._new.insert(0, record)
+        self._records[record.run_id] = record
 
     def find(self, name: str, fingerprint: Fingerprint) -> Record | None:
         """Find the record of a step that counts: the newest that fits as the step is now, else the newest of all.
@@ -181,49 +178,57 @@ class History:
         :param fingerprint: What it depends on now.
         :return: The record, or None where the step never came to its end.
         """
-        here = sorted(self._here, key=lambda record: record.time, reverse=True)
-        own = [record for record in [*self._new, *here] if record.name == name]
-        if found := next((record for record in own if record.fingerprint == fingerprint), None):
-            return found
-        everywhere = [*own, *self._load_from_store(name)]
-        fitting = [record for record in everywhere if record.fingerprint == fingerprint]
-        return max(fitting or everywhere, key=lambda record: record.time, default=None)
+        if not self._records:
+            self._look_here()
+        if not any(record.fingerprint == fingerprint for record in self._records_of(name)):
+            self._look_in_store(name)
+        records = self._records_of(name)[::-1]  # of two of one moment the one that was added last
+        fitting = [record for record in records if record.fingerprint == fingerprint]
+        return max(fitting or records, key=lambda record: record.time, default=None)
 
     def state_of_newest(self, name: str) -> State | None:
         """Return where the newest run of a step stands, be it complete or not."""
-        run = next((run for run in self._runs if run.data.tags.get(STEP_TAG) == name), None)
+        run = next((run for run in self._stored_runs() if run.data.tags.get(STEP_TAG) == name), None)
         return State(run.data.tags.get(STATE_TAG, State.CREATED)) if run else None
 
-    @functools.cached_property
-    def _here(self) -> list[Record]:
-        """The records on this machine."""
-        paths = self._environment.runs_path.glob(f"*/{STEP_FILE}")
-        records = [record for path in paths for record in _read(path, path.parent.name)]
-        return [record for record in records if record.recipe == self._recipe]
+    def _records_of(self, name: str) -> list[Record]:
+        return [
+            record
+            for record in self._records.values()
+            if record is not None
+            and (record.recipe, record.experiment_name, record.name) == (self._recipe, self._experiment_name, name)
+        ]
 
-    @functools.cached_property
-    def _runs(self) -> "list[StoredRun]":
-        """The step runs that the store has, the newest first."""
-        return _find_runs(self._environment, self._recipe, self._experiment_name)
+    def _look_here(self) -> None:
+        for path in self._environment.runs_path.glob(f"*/{STEP_FILE}"):
+            if (run_id := path.parent.name) not in self._records:
+                self._records[run_id] = _read(path, run_id)
 
-    def _load_from_store(self, name: str) -> Iterator[Record]:
-        known = {record.run_id for record in self._here}
-        for run in self._runs:
+    def _look_in_store(self, name: str) -> None:
+        for run in self._stored_runs():
             tags = run.data.tags
-            if tags.get(STEP_TAG) == name and OUTCOME_TAG in tags and run.info.run_id not in known:
-                yield from _load(self._environment, run.info.run_id)
+            if tags.get(STEP_TAG) == name and OUTCOME_TAG in tags and run.info.run_id not in self._records:
+                self._records[run.info.run_id] = _load(self._environment, run.info.run_id)
+
+    def _stored_runs(self) -> "list[StoredRun]":
+        """Return the step runs that the store has, the newest first."""
+        if self._runs is None:
+            self._runs = _find_runs(self._environment, self._recipe, self._experiment_name)
+        return self._runs
 
 
-def _load(environment: Environment, run_id: str) -> Iterator[Record]:
+def _load(environment: Environment, run_id: str) -> Record | None:
     """Read the record of a step run; where it is not (yet) to be had, the step counts as not executed."""
     with contextlib.suppress(UsageError, UnavailableError), tempfile.TemporaryDirectory() as folder:
-        yield from _read(open_run(environment, run_id).download(STEP_FILE, Path(folder) / STEP_FILE), run_id)
+        return _read(open_run(environment, run_id).download(STEP_FILE, Path(folder) / STEP_FILE), run_id)
+    return None
 
 
-def _read(path: Path, run_id: str) -> Iterator[Record]:
+def _read(path: Path, run_id: str) -> Record | None:
     """Read a record; one of another version of the bench is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        yield Record.from_json(path.read_bytes(), run_id)
+        return Record.from_json(path.read_bytes(), run_id)
+    return None
 
 
 @asks_the_store
@@ -233,13 +238,18 @@ def _find_runs(environment: Environment, recipe: str, experiment_name: str) -> "
     if experiment is None:
         return []
     name = recipe.replace("'", "''")
-    runs = store.search_runs(
-        [experiment.experiment_id],
-        f"tags.`{ROLE_TAG}` = '{ROLE_OF_STEP}' and tags.`{RECIPE_TAG}` = '{name}'",
-        max_results=LARGEST_HISTORY,
-        order_by=["attributes.start_time DESC"],
-    )
-    return list(runs)
+    runs: list[StoredRun] = []
+    token: str | None = None
+    while token is None or token:
+        page = store.search_runs(
+            [experiment.experiment_id],
+            f"tags.`{ROLE_TAG}` = '{ROLE_OF_STEP}' and tags.`{RECIPE_TAG}` = '{name}'",
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        runs += page
+        token = page.token or ""
+    return runs
 
 
 def create_part(

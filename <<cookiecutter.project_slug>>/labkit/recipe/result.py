@@ -1,5 +1,6 @@
 """What a step leaves: numbers to judge by, and other plain data to look at."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ class Result:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Numbers by name; also those that are not finite."""
     data: Mapping[str, Plain] = field(default_factory=dict)
-    """All else that is plain, by name."""
+    """All else that is plain, by name; numbers in it that are not finite are the texts that stand for them."""
     faults: Mapping[str, str] = field(default_factory=dict)
     """Why a value could not be kept, by its name."""
 
@@ -35,16 +36,20 @@ def collect(values: Mapping[str, object]) -> Result:
     scores: dict[str, float] = {}
     data: dict[str, Plain] = {}
     faults: dict[str, str] = {}
-    for name, value in values.items():
+    for key, value in values.items():
+        name = str(key)
         try:
             plain = to_plain(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            faults[name] = str(error)
-            continue
-        if isinstance(plain, int | float) and not isinstance(plain, bool):
-            scores[name] = float(plain)
-        elif isinstance(plain, bool) or plain is not None:
-            data[name] = plain
+            if plain is None:
+                faults[name] = "it is None"
+            elif isinstance(plain, int | float) and not isinstance(plain, bool):
+                scores[name] = float(plain)
+            else:
+                content = encode_numbers(plain)
+                json.dumps(content, allow_nan=False)  # now or never
+                data[name] = content
+        except Exception as error:  # whatever a value of others raises, it costs that value alone
+            faults[name] = str(error) or type(error).__name__
     return Result(scores, data, faults)
 
 
@@ -67,7 +72,7 @@ def to_plain(value: object) -> Plain:
         size = array.numel() if hasattr(array, "numel") else array.size
         if size > LARGEST_ARRAY:
             raise ValueError(f"an array of {size:,} elements is too large to be stored: keep it as a file")
-        plain = array.tolist()
+        plain = to_plain(array.tolist())
         return plain[0] if isinstance(plain, list) and size == 1 and not isinstance(plain[0], list) else plain
     if isinstance(value, SupportsFloat):
         return float(value)
@@ -85,6 +90,12 @@ def encode_numbers(value: Plain) -> Plain:
     return value
 
 
-def decode_number(value: Plain) -> float:
-    """Read a number that may have been written as a text."""
-    return NAMES[value] if isinstance(value, str) else float(cast("float", value))
+def decode_numbers(value: Any) -> Any:
+    """Read what :func:`encode_numbers` wrote."""
+    if isinstance(value, str):
+        return NAMES.get(value, value)
+    if isinstance(value, list):
+        return [decode_numbers(element) for element in cast("list[Plain]", value)]
+    if isinstance(value, dict):
+        return {name: decode_numbers(element) for name, element in cast("dict[str, Plain]", value).items()}
+    return value

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from labkit.recipe.configuration import find_module
+from labkit.recipe.configuration import find_module, walk
 
 BENCH: Final = "labkit"
 """Known by its version, rather than read."""
@@ -54,15 +54,20 @@ class _Module:
     is_package: bool = False
 
 
-def find_closure(roots: Iterable[Callable[..., Any]]) -> Closure:
-    """Find the code that functions stand on.
+def find_closure(value: object) -> Closure:
+    """Find the code that a part of a configuration stands on.
 
-    :param roots: Functions and classes; those of libraries count by their package.
+    :param value: A function, a class, an object, or lists and mappings of such; what comes of libraries counts by its
+        package.
     :return: The closure.
     """
     closure = Closure()
     waiting: list[Place] = []
-    for root in _with_enclosed(roots):
+    for part in walk(value):
+        if isinstance(part, ModuleType):
+            waiting.append(Place(part.__name__, ""))
+            continue
+        root = part if isinstance(part, FunctionType | MethodType | BuiltinFunctionType | type) else type(part)
         name = find_module(root)
         package = name.partition(".")[0]
         if _is_of_study(package):
@@ -76,21 +81,6 @@ def find_closure(roots: Iterable[Callable[..., Any]]) -> Closure:
             seen.add(place)
             waiting.extend(_follow(place, closure))
     return closure
-
-
-def _with_enclosed(roots: Iterable[Callable[..., Any]]) -> Iterator[Callable[..., Any]]:
-    """Yield functions, and those that they enclose or wrap, as what a decorator returns does."""
-    waiting = list(roots)
-    seen: set[int] = set()
-    while waiting:
-        root = waiting.pop()
-        if id(root) not in seen:
-            seen.add(id(root))
-            yield root
-            cells = getattr(root, "__closure__", None) or ()
-            waiting += [cell.cell_contents for cell in cells if callable(cell.cell_contents)]
-            wrapped = inspect.unwrap(root)
-            waiting += [wrapped] if wrapped is not root else []
 
 
 def _follow(place: Place, closure: Closure) -> Iterator[Place]:
@@ -111,6 +101,7 @@ def _follow(place: Place, closure: Closure) -> Iterator[Place]:
         yield from (Place(place.module, name) for name in names if name)
     if place.name and place.name not in module.nodes:
         yield from module.imports.get(place.name, [])
+        yield from (Place(star.module, place.name) for star in module.imports.get("*", []))
         if place.name not in module.imports and _read_module(f"{place.module}.{place.name}"):
             yield Place(f"{place.module}.{place.name}", "")
         return
@@ -161,7 +152,7 @@ def _is_attribute_base(node: ast.AST, child: ast.Name) -> bool:
 
 
 def _resolve_attribute(node: ast.Attribute, local: dict[str, list[Place]], module: _Module) -> Iterator[Place]:
-    """Yield what ``module.name`` and ``package.module.name`` stand for."""
+    """Yield what ``module.name`` and ``package.module.name`` stand for, also where a name is a module."""
     words = [node.attr]
     base = node.value
     while isinstance(base, ast.Attribute):
@@ -170,10 +161,8 @@ def _resolve_attribute(node: ast.Attribute, local: dict[str, list[Place]], modul
     if not isinstance(base, ast.Name):
         return
     for target in [*local.get(base.id, []), *module.imports.get(base.id, [])]:
-        if target.name:
-            continue
         *path, last = words
-        yield Place(".".join([target.module, *path]), last)
+        yield Place(".".join([*target, *path] if target.name else [target.module, *path]), last)
 
 
 def _bindings(node: ast.AST, name: str, *, is_package: bool) -> Iterator[tuple[str, Place]]:
@@ -222,8 +211,9 @@ def _imports_of(statement: ast.stmt) -> Iterator[ast.AST]:
     match statement:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             pass
-        case ast.If(test=test) if _is_never_true(test):
-            pass
+        case ast.If(test=test, orelse=others) if _is_never_true(test):
+            for other in others:
+                yield from _imports_of(other)
         case _:
             yield from ast.walk(statement)
 
@@ -239,15 +229,16 @@ def _define(statement: ast.stmt) -> Iterator[tuple[list[str], ast.AST]]:
             pass
         case ast.Expr(value=ast.Constant()):
             pass
-        case ast.If(test=test) if _is_never_true(test):
-            pass
+        case ast.If(test=test, orelse=others) if _is_never_true(test):
+            for other in others:
+                yield from _define(other)
         case _:
             yield [*_targets(statement), REST], statement
 
 
 def _is_never_true(test: ast.expr) -> bool:
     """Tell whether a condition holds for type checkers or for programs only."""
-    return "TYPE_CHECKING" in ast.dump(test) or "__main__" in ast.dump(test)
+    return ast.unparse(test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"}
 
 
 def _targets(statement: ast.AST) -> list[str]:
@@ -291,19 +282,35 @@ def _place_root(root: Callable[..., Any], name: str, closure: Closure) -> Iterat
     code = getattr(inspect.unwrap(root), "__code__", None)
     if isinstance(code, CodeType):
         label = f"function {name}.{getattr(root, '__qualname__', word)}"
+        number = sum(known.startswith(label) for known in closure.digests)  # as of several lambdas of a module
+        label += f" {number + 1}" if number else ""
         closure.digests[label] = hashlib.sha256(_describe_code(code).encode()).hexdigest()[:16]
-        for used in code.co_names:
+        for used in _names_in(code):
             if module and (used in module.nodes or used in module.imports):
                 yield Place(name, used)
 
 
 def _describe_code(code: CodeType) -> str:
-    constants = [
-        _describe_code(constant) if isinstance(constant, CodeType) else repr(constant)
-        for constant in code.co_consts
-        if constant != code.co_consts[0] or not isinstance(constant, str)
-    ]
+    constants = [_describe_constant(constant) for constant in code.co_consts]
+    if code.co_name != "<lambda>" and isinstance(next(iter(code.co_consts), None), str):
+        constants = constants[1:]  # all but the docstring
     return repr((code.co_code, code.co_names, code.co_varnames, constants))
+
+
+def _describe_constant(constant: object) -> str:
+    if isinstance(constant, CodeType):
+        return _describe_code(constant)
+    if isinstance(constant, frozenset):  # whose order is another one in each process
+        return str(sorted(map(repr, constant)))
+    return repr(constant)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Yield the names that code uses, also within comprehensions and further lambdas."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def _is_of_study(package: str) -> bool:

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from labkit.recipe.check import Findings, Verdict, judge
 from labkit.recipe.record import History, Outcome, Record
-from labkit.recipe.result import Result
+from labkit.recipe.result import Result, encode_numbers
 from labkit.recipe.staleness import Fingerprint, find_changes
 from labkit.recipe.step import Step
 from labkit.tracking import state
+
+INTERRUPTED: Final = "it was interrupted"
 
 
 class State(StrEnum):
@@ -36,12 +38,19 @@ class Standing:
     """The one that counts."""
     verdicts: Sequence[Verdict] = ()
     """By the checks as they are now."""
+    being_executed: str | None = None
+    """The step run of the execution that goes on."""
 
     @property
     def is_judged_otherwise(self) -> bool:
         """Whether the checks have changed since the record was written."""
-        is_result = self.record is not None and self.record.outcome is not Outcome.ERROR
-        return is_result and list(self.verdicts) != list(self.record.verdicts if self.record else ())
+        if self.record is None or self.record.outcome is Outcome.ERROR:
+            return False
+        now, then = (
+            encode_numbers([asdict(verdict) for verdict in verdicts])  # NaN is no number, not even the same one
+            for verdicts in (self.verdicts, self.record.verdicts)
+        )
+        return now != then
 
     @property
     def needs_execution(self) -> bool:
@@ -60,7 +69,7 @@ class Standing:
             "position": self.position,
             "state": str(self.state),
             "reasons": list(self.reasons),
-            "run_id": self.record.run_id if self.record else None,
+            "run_id": self.record.run_id if self.record else self.being_executed,
             "outcome": str(self.record.outcome) if self.record else None,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
@@ -98,5 +107,7 @@ def _describe_unfinished(newest: state.State | None) -> tuple[State, list[str]]:
             return State.NOT_RUN, []
         case state.State.RUNNING | state.State.CREATED:
             return State.RUNNING, ["another recipe executes it"]
+        case state.State.FAILED:
+            return State.FAILED, ["it failed, and why could not be recorded"]
         case _:
-            return State.INTERRUPTED, ["it was interrupted"]
+            return State.INTERRUPTED, [INTERRUPTED]

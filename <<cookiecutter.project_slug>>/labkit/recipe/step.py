@@ -1,7 +1,5 @@
 """A step: an experiment, followed by its checks."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -45,12 +43,6 @@ class Step(ABC):
         return {
             own.name: describe(getattr(self, own.name)) for own in fields(self) if own.name not in {"name", "checks"}
         }
-
-    @property
-    def identity(self) -> str:
-        """What tells the step from all others: its name and configuration."""
-        text = json.dumps([self.name, self.configuration], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

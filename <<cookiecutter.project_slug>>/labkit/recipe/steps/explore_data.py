@@ -40,17 +40,18 @@ class ExploreData(Step):
 
         data = context.data()
         training, validation = read_samples(data.training), read_samples(data.validation)
-        inputs = training[0].double()
-        finite = inputs[torch.isfinite(inputs)]
+        inputs = [inputs.double() for inputs, _ in (training, validation)]
+        numbers = torch.cat([part[part.isfinite()] for part in inputs])
+        finite = numbers if len(numbers) else torch.tensor([torch.nan])
         seen = set(map(_identify, training[0]))
         values: dict[str, object] = {
-            "inputs/shape": list(inputs.shape[1:]),
-            "inputs/not finite": inputs.numel() - finite.numel(),
+            "inputs/shape": list(inputs[0].shape[1:]),
+            "inputs/not finite": sum(int((~part.isfinite()).flatten(1).any(dim=1).sum()) for part in inputs),
             "inputs/smallest": finite.min(),
             "inputs/largest": finite.max(),
             "inputs/largest magnitude": finite.abs().max(),
             "inputs/mean": finite.mean(),
-            "inputs/deviation": finite.std(),
+            "inputs/deviation": finite.std(correction=0),
             "validation/also in training": sum(_identify(sample) in seen for sample in validation[0]),
         }
         for part, (_, classes) in {"training": training, "validation": validation}.items():
@@ -65,7 +66,7 @@ def read_samples(dataset: "Dataset[Any]") -> "tuple[Tensor, Tensor]":
     """Read all samples of a data set.
 
     :param dataset: Samples ``(input, class)`` by index.
-    :return: Inputs ``(samples, ...)`` and classes ``(samples,)``.
+    :return: Inputs ``(samples, ...)`` and classes ``(samples,)``, or ``(samples, ...)`` where a sample has several.
     """
     import torch
     from torch.utils.data import TensorDataset
@@ -74,7 +75,7 @@ def read_samples(dataset: "Dataset[Any]") -> "tuple[Tensor, Tensor]":
         return dataset.tensors[0], dataset.tensors[1]
     samples = [dataset[index] for index in range(len(dataset))]  # pyright: ignore[reportArgumentType]  it has a length
     inputs, classes = zip(*samples, strict=True)
-    return torch.stack([torch.as_tensor(value) for value in inputs]), torch.tensor([int(value) for value in classes])
+    return torch.stack(list(map(torch.as_tensor, inputs))), torch.stack(list(map(torch.as_tensor, classes)))
 
 
 def _identify(sample: "Tensor") -> bytes:

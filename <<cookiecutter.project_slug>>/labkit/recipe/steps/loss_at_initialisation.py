@@ -1,5 +1,6 @@
 """Whether an untrained model knows as little as it should."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,11 +46,12 @@ class LossAtInitialisation(Step):
             if index == 0:
                 again = context.evaluate(task, validation, batch_size=self.small_batch)
                 dependence = {name: abs(value - again[name]) for name, value in metrics.items()}
+        found = dependence.values()
         mean = sum(losses) / len(losses)
         return {
             "losses": losses,
             "loss": mean,
             "distance from expected": abs(mean - self.expected),
-            "largest dependence on batch size": max(dependence.values()),
+            "largest dependence on batch size": math.nan if any(map(math.isnan, found)) else max(found),
             "dependence on batch size": dependence,
         }

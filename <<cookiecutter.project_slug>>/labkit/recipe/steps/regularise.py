@@ -17,7 +17,7 @@ class Regularise(Step):
     """Try candidates in turn, each by itself, until one satisfies; later steps go on with it.
 
     Scores: the metrics of the candidate that satisfied. Data: ``candidates``, all that were tried, with their changes,
-    metrics, run and verdict; ``chosen``, the one that satisfied, if one did.
+    metrics and verdict; ``chosen``, the one that satisfied, if one did.
     """
 
     name: str = "regularise"
@@ -38,7 +38,6 @@ class Regularise(Step):
                     "name": name,
                     "changes": changes,
                     "scores": training.scores,
-                    "run_id": training.run_id,
                     "holds": verdict.holds,
                     "reason": verdict.reason,
                 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from labkit.command import UsageError
 from labkit.recipe.check import Check, better_than, equal
 from labkit.recipe.experiment import Experiment
 from labkit.recipe.step import Step
@@ -12,6 +13,7 @@ from labkit.training.duration import Duration
 
 if TYPE_CHECKING:
     from labkit.recipe.context import Context
+    from labkit.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +50,11 @@ class TransferLearning(Step):
 
         from labkit.recipe.freezing import freeze, thaw
 
-        source = context.train(self.source, name="source")
+        whole = self._add_durations()
         task = context.make_task(self.target, index=1)
-        kept = {
-            name: value
-            for name, value in source.task.state_dict().items()
-            if not any(fnmatchcase(name, pattern) for pattern in self.fresh)
-        }
-        task.load_state_dict(kept, strict=False)
+        self._take_over(task, context.make_task(self.source))  # so that what does not fit is found before any training
+        source = context.train(self.source, name="source")
+        self._take_over(task, source.task)
         frozen = freeze(task, self.freeze)
         before = {name: weight.detach().clone() for name, weight in task.named_parameters() if name in frozen}
         first = context.train(self.target, name="frozen", index=1, task=task)
@@ -66,9 +65,7 @@ class TransferLearning(Step):
         second = context.train(
             self.target.changed({"duration": self.thawed_duration}), name="thawed", index=2, task=task
         )
-        whole = self.target.duration.amount + self.thawed_duration.amount
-        alone = self.target.changed({"duration": Duration(whole, self.target.duration.unit)})
-        scratch = context.train(alone, name="from scratch", index=1)
+        scratch = context.train(self.target.changed({"duration": whole}), name="from scratch", index=1)
         phases = {"frozen": first, "thawed": second, "scratch": scratch}
         return {
             **{
@@ -80,3 +77,26 @@ class TransferLearning(Step):
             "frozen weights that moved": moved,
             "frozen": frozen,
         }
+
+    def _add_durations(self) -> Duration:
+        """Return how long both phases take together."""
+        first, second = self.target.duration, self.thawed_duration
+        if first.unit != second.unit:
+            raise UsageError(f"the target learns for {first} and then for {second}: give both in one unit.")
+        return Duration(first.amount + second.amount, first.unit)
+
+    def _take_over(self, task: "Task", source: "Task") -> None:
+        """Give a task all weights of another one but the fresh ones."""
+        from labkit.training.checkpoint import demand_fit
+
+        own, others = task.state_dict(), source.state_dict()
+        for pattern in self.fresh:
+            if not any(fnmatchcase(name, pattern) for name in [*own, *others]):
+                raise UsageError(f"no weight is named like '{pattern}': there are {', '.join(own)}.")
+        kept = {name: value for name, value in others.items() if not self._is_fresh(name)}
+        fit = demand_fit(task, kept, "the source", may_be_missing=filter(self._is_fresh, own))
+        task.load_state_dict(fit.fitting, strict=False)
+
+    def _is_fresh(self, name: str) -> bool:
+        """Tell whether a weight, or the moving average of one, is not taken over."""
+        return any(fnmatchcase(name.removeprefix("average."), pattern) for pattern in self.fresh)

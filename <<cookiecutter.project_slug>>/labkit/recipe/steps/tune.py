@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labkit.command import UsageError
 from labkit.recipe.check import Check, exists
 from labkit.recipe.step import Step
 
@@ -28,6 +29,11 @@ class Range:
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
+    def holds(self, value: object) -> bool:
+        """Tell whether a value is one of them."""
+        kinds = int if isinstance(self.low, int) and isinstance(self.high, int) else int | float
+        return isinstance(value, kinds) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -39,6 +45,10 @@ class Choice:
         """Choose one."""
         return trial.suggest_categorical(name, list(self.values))
 
+    def holds(self, value: object) -> bool:
+        """Tell whether a value is one of them."""
+        return value in self.values
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tune(Step):
@@ -47,7 +57,7 @@ class Tune(Step):
     Nothing but the validation is looked at: a recipe does not have the data to test on. The first trial is the
     experiment as it is, where the space holds it.
 
-    Scores: the best value, and the metrics of its trial. Data: all ``trials``, each with changes, value and run.
+    Scores: the best value, and the metrics of its trial. Data: all ``trials``, each with changes, value and metrics.
     """
 
     name: str = "tune"
@@ -62,6 +72,8 @@ class Tune(Step):
         """Search."""
         import optuna
 
+        if not self.metric.startswith("validation/"):
+            raise UsageError(f"'{self.metric}' is no metric of the validation, and nothing else is there to tune by.")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         trials: list[dict[str, Any]] = []
 
@@ -69,16 +81,20 @@ class Tune(Step):
             changes = {name: choices.suggest(trial, name) for name, choices in self.space.items()}
             number = len(trials)
             training = context.train(context.experiment.changed(changes), name=f"trial {number}", index=number)
+            if self.metric not in training.scores:
+                known = ", ".join(name for name in training.scores if name.startswith("validation/"))
+                raise UsageError(f"there is no metric '{self.metric}' to tune by, but {known}.")
             value = training.scores[self.metric]
-            trials.append({"changes": changes, "value": value, "scores": training.scores, "run_id": training.run_id})
+            trials.append({"changes": changes, "value": value, "scores": training.scores})
             return value
 
         study = optuna.create_study(
             direction="minimize" if self.smaller_is_better else "maximize",
             sampler=optuna.samplers.TPESampler(seed=context.seed % 2**32),
         )
-        if self.space.keys() <= context.experiment.arguments.keys():
-            study.enqueue_trial({name: context.experiment.arguments[name] for name in self.space})
+        settings = context.experiment.settings
+        if all(choices.holds(settings.get(name)) for name, choices in self.space.items()):
+            study.enqueue_trial({name: settings[name] for name in self.space})
         study.optimize(try_out, n_trials=self.trials)
         best = trials[study.best_trial.number]
         return {"best": best["value"], **best["scores"], "trials": trials, "changes": best["changes"]}

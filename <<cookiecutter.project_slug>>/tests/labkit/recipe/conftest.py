@@ -10,6 +10,7 @@ from labkit.recipe.context import DataCache
 from labkit.recipe.execution import execute, find_failure
 from labkit.recipe.record import History
 from labkit.recipe.standing import Standing
+from labkit.tracking.run import Envelope, create_run
 from tests.project import Project
 
 HELPER = '''"""A helper."""
@@ -133,10 +134,11 @@ class TinyStudy:
 
     def go(self, **wishes: Any) -> str | None:
         """Go through the recipe as it is now, without a process that sends what is recorded; say what is wrong."""
-        run = self.project.make_run()
+        environment = self.project.environment
+        run = create_run(environment, Envelope(entry_point="recipe", arguments={}, seed=7), experiment_name="tiny")
+        self.project.made.append(run)
         plan = self.load().recipe.plan(**wishes)
-        history = History(run.environment, "tiny", run.experiment_name)
-        self.standings = execute(plan, run, history, DataCache(run.environment))
+        self.standings = execute(plan, run, History(environment, "tiny", "tiny"), DataCache(environment))
         return find_failure(plan, self.standings)
 
     @property

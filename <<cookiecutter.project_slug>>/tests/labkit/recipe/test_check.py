@@ -1,5 +1,9 @@
+import json
 import math
+import statistics
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from labkit.recipe import check
@@ -103,22 +107,29 @@ def test_a_trend_compares_the_ends() -> None:
 
 def test_over_seeds_the_whole_interval_has_to_be_within() -> None:
     numbers = [1.0, 2.0, 3.0]
-    # Half of it is 4.303 times the standard error of the mean, 1 / sqrt(3).
-    half = 4.303 / math.sqrt(3)
-    verdict = judge(check.over_seeds("x", most=2 + half + 1e-9), x=numbers)
+    # Half of it is 4.30265 times the standard error of the mean, 1 / sqrt(3).
+    half = 4.302653 / math.sqrt(3)
+    verdict = judge(check.over_seeds("x", most=2 + half + 1e-6), x=numbers)
     assert (verdict.value, verdict.holds) == (2.0, True)
-    assert not judge(check.over_seeds("x", most=2 + half - 1e-9), x=numbers).holds
-    assert not judge(check.over_seeds("x", least=2 - half + 1e-9), x=numbers).holds
+    assert not judge(check.over_seeds("x", most=2 + half - 1e-6), x=numbers).holds
+    assert not judge(check.over_seeds("x", least=2 - half + 1e-6), x=numbers).holds
     assert judge(check.over_seeds("x", most=100), x=[1.0, 2.0]).reason == (
         "x has 2 numbers, and fewer than 3 seeds prove nothing"
     )
 
 
-def test_the_quantiles_are_those_of_student() -> None:
-    from scipy import stats
+@pytest.mark.parametrize(("count", "quantile"), [(2, 12.7062), (3, 4.30265), (12, 2.20099), (30, 2.04523)])
+def test_the_interval_is_that_of_student_whatever_the_number_of_seeds(count: int, quantile: float) -> None:
+    numbers = [index % 2 for index in range(count)]
+    deviation = statistics.stdev(numbers)
+    assert check.confidence(numbers) == pytest.approx(quantile * deviation / math.sqrt(count), rel=1e-5)
 
-    for freedom, quantile in enumerate(check.STUDENT_95, start=1):
-        assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), abs=5e-4)
+
+def test_one_number_of_a_series_that_is_none_is_said_so() -> None:
+    assert judge(check.trend("x"), x=[1.0, NAN, 0.5]).reason == "1 of the 3 numbers of x are NaN"
+    assert judge(check.over_seeds("x"), x=[1.0, "a", 0.5]).reason == "x holds what is no number"
+    assert judge(check.trend("x")).reason == "there is no x"
+    assert judge(check.trend("x"), x=[1j]).reason == "x could not be stored: a value of type complex cannot be stored"
 
 
 def test_a_check_of_the_users_own_that_raises_fails_alone() -> None:
@@ -128,3 +139,13 @@ def test_a_check_of_the_users_own_that_raises_fails_alone() -> None:
     verdicts = check.judge([Check("own", broken), check.at_least("x", 1)], Findings(Result({"x": 1.0})))
     assert [verdict.holds for verdict in verdicts] == [False, True]
     assert verdicts[0].reason == "the check raised ZeroDivisionError: no way"
+
+
+def test_what_a_check_of_the_users_own_returns_can_be_stored() -> None:
+    score = np.float32(0.5)
+    verdict = Check("own", lambda _: Verdict("own", score, (0, score), score > 0, "so"))(Findings(Result()))  # pyright: ignore[reportArgumentType]  as users do
+    assert json.dumps(asdict(verdict)) == (
+        '{"check": "own", "value": 0.5, "threshold": [0.0, 0.5], "holds": true, "reason": "so"}'
+    )
+    wrong = Check("own", lambda _: None)(Findings(Result()))  # pyright: ignore[reportArgumentType]  as users do
+    assert (wrong.holds, wrong.check) == (False, "own")

@@ -4,12 +4,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labkit.recipe.record import OUTCOME_TAG, ROLE_TAG, STEP_TAG
+from labkit.command import UsageError
+from labkit.recipe.context import DataCache
+from labkit.recipe.execution import Progress
+from labkit.recipe.record import OUTCOME_TAG, ROLE_TAG, STEP_TAG, History
 from tests.labkit.recipe.conftest import TinyStudy
 
 
@@ -142,6 +146,44 @@ def test_an_argument_or_the_data_make_stale(study: TinyStudy, file: str, old: st
         assert reasons[0].startswith(reason)
 
 
+def test_what_a_step_is_given_is_part_of_it(study: TinyStudy) -> None:
+    assert study.go() is None
+    old = 'step(third, at_least("accuracy", THRESHOLD))'
+    study.edit("study.py", old, 'step(third, at_least("accuracy", THRESHOLD), changes={"rate": 0.3})')
+    assert study.go(on_stale="warn") is None
+    assert study.states == {
+        "first": ("up to date", []),
+        "second": ("up to date", []),
+        "third": (
+            "stale",
+            ["argument step.changes: {} became nothing", "argument step.changes.rate: nothing became 0.3"],
+        ),
+    }
+
+
+def test_numbers_that_json_has_not_make_nothing_stale(study: TinyStudy) -> None:
+    study.edit("study.py", '{"accuracy": helper.scale(0.4)}', '{"accuracy": 0.8, "trials": [float("nan")]}')
+    study.edit("study.py", '"rate": 0.1', '"rate": float("inf")')
+    assert study.go() is None
+    assert study.executed == ["first", "second", "third"]
+    assert study.go() is None
+    assert study.executed == []
+
+
+def test_a_verdict_on_nan_stands(study: TinyStudy) -> None:
+    study.edit("study.py", 'return {"accuracy": 0.9}', 'return {"accuracy": float("nan")}')
+    failure = "the step 'third' failed: accuracy is NaN."
+    assert study.go() == failure
+    assert study.go() == failure
+    assert len(find_steps(study, "third")) == 1
+    standing = study.standings[2]
+    assert standing.record is not None
+    # As where each NaN is another object, which Python compares by their value from 3.13 on.
+    (verdict,) = standing.verdicts
+    assert not replace(standing, verdicts=[replace(verdict, value=float("nan"))]).is_judged_otherwise
+    assert replace(standing, verdicts=[replace(verdict, value=0.5)]).is_judged_otherwise
+
+
 def test_an_edited_threshold_is_judged_without_executing_again(study: TinyStudy) -> None:
     assert study.go() is None
     assert study.executed == ["first", "second", "third"]
@@ -174,6 +216,48 @@ def test_a_failed_check_ends_the_recipe(study: TinyStudy) -> None:
     assert study.executed == ["second", "third"]
 
 
+def test_bad_input_of_a_step_is_recorded_too(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    study.edit("study.py", "import torch\n", "import torch\nfrom labkit.command import UsageError\n")
+    study.edit("study.py", "RuntimeError", "UsageError")
+    (study.project.path / "fail").touch()
+    with pytest.raises(UsageError, match=r"^as asked for$"):
+        study.go()
+    standings = json.loads((study.project.made[-1].folder / "recipe.json").read_text())["steps"]
+    assert [standing["state"] for standing in standings] == ["up to date", "failed", "not run"]
+    assert study.recipe("--list") == 1
+    assert capsys.readouterr().out.endswith(
+        "2  second  failed       0/0 checks\n           as asked for\n3  third   not run\n"
+    )
+
+
+def test_a_step_is_said_to_run_while_it_does(study: TinyStudy) -> None:
+    steps = 'json.loads(next(Path("runs").glob("*/recipe.json")).read_text())["steps"]'
+    study.edit("study.py", "import sys\n", "import json\nimport sys\n")
+    study.edit("study.py", 'return {"accuracy": 0.9}', f'return {{"accuracy": 0.9, "steps": {steps}}}')
+    assert study.go() is None
+    record = study.standings[2].record
+    assert record is not None
+    seen: Any = record.result.data["steps"]
+    assert [step["state"] for step in seen] == ["up to date", "up to date", "running"]
+    assert seen[2]["run_id"] == record.run_id
+
+
+def test_what_another_recipe_has_finished_is_taken_over(study: TinyStudy) -> None:
+    environment = study.project.environment
+    assert study.go(step="first") is None
+    history = History(environment, "tiny", "tiny")
+    progress = Progress(study.load().recipe.plan(), history, DataCache(environment))
+    elsewhere = replace(progress, history=History(environment, "tiny", "another experiment"))
+    assert elsewhere.assess_next().state == "not run"
+    first = progress.assess_next()
+    assert first.state == "up to date"
+    progress.advance(first)
+    assert progress.assess_next().state == "not run"
+    assert study.go() is None
+    history.refresh()
+    assert progress.assess_next().state == "up to date"
+
+
 @pytest.mark.slow
 def test_an_exception_is_the_failure_of_its_step(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     (study.project.path / "fail").touch()
@@ -198,11 +282,17 @@ def test_single_steps_are_chosen_and_forced(study: TinyStudy, capsys: pytest.Cap
     assert study.executed == ["first", "second", "third"]  # others are before it now
     assert study.go(step="second", force=True) is None
     assert study.executed == ["second"]
+    assert study.go() is None
+    assert study.executed == []  # the same came out
     assert study.go(start="second", force=True) is None
     assert study.executed == ["second", "third"]
     assert study.recipe("--from", "second") == 0
     assert study.recipe("--seed", "1") == 2
     assert capsys.readouterr().err.startswith("recipe: --seed is no option here: ")
+    assert study.recipe("--step", "second", "--from", "second") == 2
+    assert capsys.readouterr().err == (
+        "recipe: --step is one step, and --from a step and those after it: give one of the two.\n"
+    )
     assert study.recipe("--step", "unheard-of") == 2
     assert capsys.readouterr().err == "recipe: there is no step 'unheard-of', but 'first', 'second', 'third'.\n"
 
@@ -232,6 +322,7 @@ def test_an_interrupted_step_is_said_to_be_so_and_done_again(study: TinyStudy) -
     assert process.returncode == 75, output
     states = {run.data.tags.get(STEP_TAG, "recipe"): run.data.tags["labkit.state"] for run in study.project.runs}
     assert states == {"recipe": "interrupted", "first": "finished", "second": "interrupted"}
+    assert read_standings(study)["second"] == ("interrupted", ["it was interrupted"])
     assert OUTCOME_TAG not in find_steps(study, "second")[0].data.tags
     (study.project.path / "wait").unlink()
     assert study.executed == ["first", "second"]

@@ -1,8 +1,12 @@
+import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from labkit.recipe.context import DataCache
+from labkit.recipe.execution import Progress
+from labkit.recipe.record import History
 from labkit.recipe.source import find_closure
 from labkit.recipe.staleness import Fingerprint, find_changes
 from tests.labkit.recipe.conftest import TinyStudy
@@ -92,15 +96,36 @@ def test_a_class_is_named_as_one(study: TinyStudy) -> None:
         "from .helper import scale\n\nby = lambda f: lambda g: lambda x: f(g(x))\n\n\n@by(scale)\ndef used(x): ...\n",
         "from .helper import scale\n\n\nclass Base:\n    scale = scale\n\n\nclass used(Base):\n    pass\n",
         "from .helper import scale\n\nused = lambda x: scale(x)\n",
+        "from .helper import scale\n\nused = lambda x: [scale(y) for y in x]\n",
+        "from .face import scale\n\n\ndef used(x):\n    return scale(x)\n",
+        "from . import face\n\n\ndef used(x):\n    return face.scale(x)\n",
+        "if TYPE_CHECKING:\n    import x\nelse:\n    from .helper import scale\n\nused = lambda x: scale(x)\n",
+        "if not TYPE_CHECKING:\n    from .helper import scale\n\n\ndef used(x):\n    return scale(x)\n",
+        "from .helper import scale\n\nmake = lambda f: lambda x: [g(x) for g in f]\nused = make([scale])\n",
+        "from .helper import scale\n\n\nclass Used:\n    __call__ = lambda self, x: scale(x)\n\n\nused = Used()\n",
+        "from .helper import scale\n\n\nclass Used:\n    go = lambda self, x: scale(x)\n\n\nused = Used().go\n",
     ],
 )
 def test_every_way_to_reach_a_helper_is_followed(study: TinyStudy, source: str) -> None:
-    (study.folder / "study.py").write_text(source)
+    (study.folder / "study.py").write_text(f"TYPE_CHECKING = False\n{source}")
+    (study.folder / "face").mkdir()
+    (study.folder / "face" / "__init__.py").write_text("from ..helper import *\n")
 
     def edit() -> None:
         study.edit("helper.py", "return SCALE * value", "return SCALE + value")
 
     assert "function tiny.helper.scale changed" in find_changed(study, edit, "used")
+
+
+def test_each_of_several_lambdas_counts(study: TinyStudy) -> None:
+    (study.folder / "study.py").write_text("used = [lambda x: x + 1, lambda x: x in {'a', 'b'}]\n")
+
+    def edit() -> None:
+        study.edit("study.py", "'a'", "'c'")
+
+    (change,) = find_changed(study, edit, "used")
+    assert change.startswith("function tiny.study.<lambda>")
+    assert find_changed(study, lambda: None, "used") == []
 
 
 def test_what_changed_beside_the_code_is_said_too() -> None:
@@ -120,3 +145,15 @@ def test_what_changed_beside_the_code_is_said_too() -> None:
         "the step 'b' before it is new",
     ]
     assert find_changes(old, old) == []
+
+
+def test_the_versions_of_libraries_are_part_of_what_a_step_depends_on(study: TinyStudy) -> None:
+    module = study.load()
+    project = study.project.path
+    (project / ".labkit.json").write_text('{"version": "1.2.3"}')
+    load = DataCache(study.project.environment)
+    progress = Progress(module.recipe.plan(), History(study.project.environment, "tiny", "experiment"), load)
+    dependencies = progress.fingerprint(module.recipe.steps[0]).dependencies
+    assert dependencies["labkit"] == "1.2.3"
+    assert dependencies["torch"] == importlib.metadata.version("torch")
+    assert dependencies["numpy"] == importlib.metadata.version("numpy")

@@ -1,8 +1,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,17 +12,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
+from torchmetrics import Metric
 
 from labkit.command import UsageError
 from labkit.data.footprint import measure_arrays
 from labkit.environment import Environment
-from labkit.recipe.check import Check, Findings, Verdict, at_least
+from labkit.recipe.check import Check, Findings, Verdict, at_least, judge
 from labkit.recipe.context import Context, DataCache
 from labkit.recipe.ensemble import Ensemble, let_answer
 from labkit.recipe.experiment import Data, Experiment
 from labkit.recipe.freezing import freeze, thaw
 from labkit.recipe.inspection import ClassProbabilities, Histograms, Inspection, SaveBatch, TensorStatistics
+from labkit.recipe.observation import MOST_LOOKS, MOST_VALUES, HistogramRecorder, TensorRecorder, draw_histograms
+from labkit.recipe.result import collect
 from labkit.recipe.steps import (
     Choice,
     EvaluateBaseline,
@@ -34,6 +38,8 @@ from labkit.recipe.steps import (
     TransferLearning,
     Tune,
 )
+from labkit.recipe.steps.explore_data import read_samples
+from labkit.tracking.run import Run
 from labkit.training.duration import Duration
 from labkit.training.task import Task
 from labkit.training.tasks import (
@@ -108,7 +114,20 @@ def test_exploring_finds_what_is_in_both_parts_and_what_is_no_number(context: Co
 
     context.experiment = replace(EXPERIMENT, data=load_leaking)
     values = ExploreData().execute(context)
-    assert (values["validation/also in training"], values["inputs/not finite"]) == (42, 1)
+    assert (values["validation/also in training"], values["inputs/not finite"]) == (42, 2)  # once in each part
+
+    nothing = TensorDataset(torch.full((2, 3), math.nan), torch.arange(2))
+    data = Data(nothing, nothing, measure_arrays({}))
+    context.experiment = replace(EXPERIMENT, data=lambda _: data)
+    result = collect(ExploreData().execute(context))
+    failed = [verdict.reason for verdict in judge(ExploreData().checks, Findings(result)) if not verdict.holds]
+    assert failed[:2] == ["inputs/not finite is 4, not equal to 0", "inputs/largest magnitude is NaN"]
+
+
+def test_each_pixel_may_have_a_class() -> None:
+    samples = Subset(TensorDataset(torch.zeros(3, 1, 2, 2), torch.ones(3, 2, 2).long()), [0, 2])
+    inputs, classes = read_samples(samples)
+    assert (inputs.shape, classes.tolist()) == ((2, 1, 2, 2), 2 * [[[1, 1], [1, 1]]])
 
 
 def test_baselines_are_functions_from_data_to_metrics(context: Context) -> None:
@@ -124,6 +143,24 @@ def test_an_untrained_model_guesses(context: Context) -> None:
     assert len(set(losses)) == 3
     assert values["distance from expected"] == pytest.approx(abs(sum(losses) / 3 - math.log(3)))
     assert float(str(values["largest dependence on batch size"])) < 1e-6
+
+    def make_unmeasurable(**arguments: Any) -> Classification:
+        task = make_task(**arguments)
+        return Classification(task.model, classes=CLASSES, metrics={"f1": Unmeasurable()})
+
+    context.experiment = replace(EXPERIMENT, task=make_unmeasurable)
+    values = LossAtInitialisation(expected=math.log(CLASSES), seeds=1).execute(context)
+    assert math.isnan(float(str(values["largest dependence on batch size"])))
+
+
+class Unmeasurable(Metric):
+    """A metric that is undefined."""
+
+    def update(self, *_: Tensor) -> None:
+        """Look away."""
+
+    def compute(self) -> Tensor:
+        return torch.tensor(math.nan)
 
 
 def test_one_batch_is_learned_and_what_did_not_move_is_named(context: Context) -> None:
@@ -153,6 +190,8 @@ def test_candidates_are_tried_until_one_satisfies_and_all_are_remembered(context
     assert (values["chosen"], values["changes"]) == ("b", {"dropout": 0.0})
     tried = [(each["name"], each["changes"], each["holds"], each["reason"]) for each in values["candidates"]]
     assert tried == [("a", {"dropout": 0.9}, False, "time 1"), ("b", {"dropout": 0.0}, True, "time 2")]
+    # Nothing is another when it is done again, such as the ids of runs: those after it would be stale.
+    assert values["candidates"][0].keys() == {"name", "changes", "scores", "holds", "reason"}
     values = Regularise(candidates={"a": {}}, until=at_least("validation/accuracy", 2)).execute(context)
     assert "chosen" not in values
     assert len(values["candidates"]) == 1
@@ -168,11 +207,35 @@ def test_tuning_looks_at_the_validation_and_begins_with_what_is_there(context: C
     assert len({trial["changes"]["rate"] for trial in trials}) == 3
     best = min(trials, key=lambda trial: trial["value"])
     assert (values["best"], values["changes"]) == (best["value"], best["changes"])
-    assert [trial["run_id"] for trial in trials] == context.trainings
+    assert len(context.trainings) == 3
     again: Mapping[str, Any] = Tune(space=space, trials=3, metric="validation/loss", smaller_is_better=True).execute(
         make_context(project)
     )
-    assert [trial["value"] for trial in again["trials"]] == [trial["value"] for trial in trials]
+    assert again["trials"] == trials
+
+
+def test_nothing_is_tuned_by_what_is_tested_on(context: Context) -> None:
+    assert {own.name for own in fields(Data)} == {"training", "validation", "footprint", "augmentation"}
+    with pytest.raises(UsageError, match=r"^'test/accuracy' is no metric of the validation, and nothing else is there"):
+        Tune(space={}, metric="test/accuracy").execute(context)
+    assert context.trainings == []
+
+
+def test_nan_is_never_the_best(context: Context) -> None:
+    context.experiment = EXPERIMENT.changed({"rate": 1e30})
+    tune = Tune(space={"rate": Choice([1e30, 0.5])}, trials=4, metric="validation/loss", smaller_is_better=True)
+    values: Mapping[str, Any] = tune.execute(context)
+    assert math.isnan(values["trials"][0]["value"])
+    assert (values["changes"], math.isfinite(values["best"])) == ({"rate": 0.5}, True)
+
+
+def test_what_is_there_is_tried_first_where_the_space_holds_it() -> None:
+    assert [Range(0.1, 1.0).holds(value) for value in (0.1, 1, 1.1, "adam", None)] == [True, True, False, False, False]
+    assert [Range(1, 4).holds(value) for value in (4, 2.5)] == [True, False]
+    assert [Choice(["adam", "sgd"]).holds(value) for value in ("sgd", "adamw", None)] == [True, False, False]
+    settings = EXPERIMENT.settings
+    assert (settings["rate"], settings["batch_size"], settings["duration"]) == (0.5, 14, "2 epochs")
+    assert EXPERIMENT.changed(settings) == EXPERIMENT
 
 
 def test_choices_and_whole_numbers_are_tuned_too(context: Context) -> None:
@@ -282,19 +345,97 @@ def test_frozen_weights_stay_and_thawed_ones_learn_with_their_own_rate(context: 
     context.train(name="thawed", task=task, callbacks=[rates])
     assert rates.rates == {(0.5, 0.001)}
     assert not any(torch.equal(weight, kept[name]) for name, weight in task.named_parameters())
+
+    task = context.make_task(EXPERIMENT.changed({"weight_decay": 0.1}))
+    thaw(task, freeze(task, ["model.0.*"]), 0.001)
+    groups = task.configure_optimizers().param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.5, 0.1), (0.001, 0.1)]
     with pytest.raises(UsageError, match=r"^no weight is named like 'model\.7\.\*': there are model\.0\.weight, "):
         freeze(task, ["model.7.*"])
 
 
-def test_transfer_goes_through_all_phases(context: Context) -> None:
+@dataclass(frozen=True)
+class Watch(Inspection):
+    """Notes what trainings begin and end with."""
+
+    seen: list["Watcher"]
+
+    def observe(self, run: Run) -> "Watcher":
+        del run
+        self.seen.append(Watcher())
+        return self.seen[-1]
+
+
+class Watcher(Rates):
+    """Notes what a training begins and ends with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start: dict[str, Tensor] = {}
+        self.end: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        del trainer
+        self.start = {name: weight.detach().clone() for name, weight in pl_module.named_parameters()}
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        del trainer
+        self.end = {name: weight.detach().clone() for name, weight in pl_module.named_parameters()}
+
+
+def test_transfer_takes_weights_over_and_thaws_them_with_their_own_rate(project: Project) -> None:
+    seen: list[Watcher] = []
+    context = make_context(project, inspections=[Watch(seen)])
     step = TransferLearning(
-        source=EXPERIMENT, target=EXPERIMENT, freeze=("model.0.*",), fresh=("model.3.*",), rate=0.01
+        source=EXPERIMENT,
+        target=EXPERIMENT,
+        freeze=("model.0.*",),
+        fresh=("model.3.*",),
+        rate=0.01,
+        thawed_duration=Duration(3, "epochs"),
     )
     values: Mapping[str, Any] = step.execute(context)
-    assert values["frozen weights that moved"] == 0
-    assert values["frozen"] == ["model.0.weight", "model.0.bias"]
+    source, frozen, thawed, scratch = seen
+    names = ["model.0.weight", "model.0.bias", "model.3.weight", "model.3.bias"]
+    kept = {"model.0.weight", "model.0.bias"}
+    assert {name for name in names if torch.equal(frozen.start[name], source.end[name])} == kept
+    assert {name for name in names if torch.equal(frozen.end[name], source.end[name])} == kept
+    assert {name for name in names if torch.equal(thawed.start[name], frozen.end[name])} == {*names}
+    assert not any(torch.equal(thawed.end[name], frozen.end[name]) for name in names)
+    assert not any(torch.equal(scratch.start[name], source.end[name]) for name in names)
+    assert (thawed.rates, values["frozen weights that moved"], values["frozen"]) == ({(0.5, 0.01)}, 0, names[:2])
     assert {"frozen/accuracy", "thawed/accuracy", "scratch/accuracy"} <= values.keys()
-    assert len(context.trainings) == 4
+    durations = [project.store.get_run(run_id).data.params["duration"] for run_id in context.trainings]
+    assert durations == ["2 epochs", "2 epochs", "3 epochs", "5 epochs"]
+
+
+def make_renamed(rate: float = 0.5) -> Classification:
+    task = make_task(rate)
+    task.model, task.head = nn.Identity(), task.model
+    return task
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"source": replace(EXPERIMENT, task=make_renamed)},
+            r"^the source is of another architecture: it lacks 'model\.",
+        ),
+        ({"fresh": ("model.7.*",)}, r"^no weight is named like 'model\.7\.\*': there are model\.0\.weight, "),
+        (
+            {"thawed_duration": Duration(5, "steps")},
+            r"^the target learns for 2 epochs and then for 5 steps: give both in",
+        ),
+    ],
+)
+def test_what_cannot_be_transferred_is_refused_before_any_training(
+    context: Context, fields: dict[str, Any], message: str
+) -> None:
+    step = TransferLearning(source=EXPERIMENT, target=EXPERIMENT, freeze=("model.0.*",), fresh=("model.3.*",))
+    with pytest.raises(UsageError, match=message):
+        replace(step, **fields).execute(context)
+    assert context.trainings == []
 
 
 def test_changes_are_made_to_copies(context: Context) -> None:
@@ -308,6 +449,47 @@ def test_changes_are_made_to_copies(context: Context) -> None:
     assert group["weight_decay"] == 0.1
     with pytest.raises(UsageError, match=r"^'data' cannot be changed by name: make another Experiment\.$"):
         EXPERIMENT.changed({"data": load})
+
+
+def test_every_dropout_of_a_model_is_set() -> None:
+    def make() -> Classification:
+        parts = nn.Dropout(0.5), nn.LSTM(2, 2, 2, dropout=0.5), nn.TransformerEncoderLayer(4, 2, 4)
+        return Classification(nn.Sequential(*parts), classes=2)
+
+    layers: Any = Experiment(data=load, task=make, dropout=0.25).make_task().model
+    encoder = layers[2]
+    shares = [layers[0].p, layers[1].dropout, encoder.dropout.p, encoder.self_attn.dropout]
+    assert shares == 4 * [0.25]
+
+
+def test_long_trainings_of_large_models_are_looked_at_within_bounds(context: Context) -> None:
+    recorder = HistogramRecorder(context.run, every=2)
+    task = context.make_task(EXPERIMENT.changed({"width": 1000}))
+    task.model[0].weight.data[0, 0] = math.nan  # pyright: ignore[reportIndexIssue]
+    for weight in task.parameters():
+        weight.grad = torch.zeros_like(weight)
+    del task.model[0].bias.grad  # pyright: ignore[reportIndexIssue]
+    steps = 4 * MOST_LOOKS
+    for step in range(steps):
+        trainer: Any = SimpleNamespace(global_step=step)
+        recorder.on_before_optimizer_step(trainer, task, SGD(task.parameters(), lr=0.1))
+    looks = recorder._weights  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert looks.keys() == {"model.0.weight", "model.3.weight", "model.3.bias"}
+    for seen in looks.values():
+        assert list(seen) == list(range(0, steps, 4))
+        assert all(len(values) <= MOST_VALUES for values in seen.values())
+    titles = [axes.get_title() for axes in draw_histograms(looks, "weight").axes]
+    assert titles == ["model.0.weight, 0.1% not finite", "model.3.weight", "model.3.bias"]
+
+
+def test_nobody_listens_to_a_training_that_has_failed(context: Context) -> None:
+    task, recorder = context.make_task(), TensorRecorder(context.run, ["model.0"], every=1)
+    trainer: Any = None
+    recorder.on_fit_start(trainer, task)
+    layer: Any = task.get_submodule("model.0")
+    assert len(layer._forward_hooks) == 1  # noqa: SLF001
+    recorder.on_exception(trainer, task, RuntimeError())
+    assert len(layer._forward_hooks) == 0  # noqa: SLF001
 
 
 @pytest.mark.slow
