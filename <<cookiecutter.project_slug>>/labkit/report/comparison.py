@@ -87,7 +87,7 @@ def compare_runs(
     for remark in remark_on(groups, by, left_out=len(runs) - len(counted)):
         print(f"compare-runs: {remark}", file=sys.stderr)
     if figure:
-        _draw(environment, groups, metrics[0], figure)
+        _draw(environment, groups, next(iter(metrics)), figure)
 
 
 @dataclass(frozen=True, kw_only=True)
