@@ -1,9 +1,10 @@
 """How soon dashboard and report can be read, with many runs: 1,000 and 10,000 by default.
 
 Run by `make benchmark NAME=pages`. A store is made, the dashboard started, and a real Chromium opens its pages; each
-time is that from the address to what is to be seen, and beside it the processor time that the dashboard took for it,
-which does not depend on what else the machine does. What follows are single answers: a filter, a sort. The report is
-opened as a file.
+time is that from the address to what is to be seen. Beside it stands how long the dashboard and how long the browser,
+all its processes together, were busy with it: that does not depend on what else the machine does. What follows are
+single answers: a filter, a sort. The report is opened as a file. With ``--stores FOLDER`` the stores are kept there and
+used again: to make them takes longer than all else.
 """
 
 import argparse
@@ -29,24 +30,55 @@ SECONDS_TO_SETTLE = 8.0
 """After which the dashboard has imported what it needs later."""
 
 
-def measure(name: str, act: Callable[[], object], process: int | None = None) -> None:
-    """Do something, and print how long it took, and how long a process was busy with it."""
-    start, busy = time.perf_counter(), read_processor_time(process)
-    act()
-    show(name, time.perf_counter() - start, None if process is None else read_processor_time(process) - busy)
+class Clock:
+    """Measures what is done in so many seconds, and how long two programs are busy with it.
+
+    :ivar program: The process that answers; None where there is none.
+    """
+
+    def __init__(self) -> None:
+        self.program: int | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Measure from here."""
+        self._began = time.perf_counter()
+        self._busy = self._read()
+
+    def show(self, name: str) -> None:
+        """Print what was measured."""
+        seconds = time.perf_counter() - self._began
+        program, browser = (now - before for now, before in zip(self._read(), self._busy, strict=True))
+        print(f"  {name:<40}{seconds:7.2f} s  busy: program {program:5.2f} s, browser {browser:5.2f} s", flush=True)
+
+    def measure(self, name: str, act: Callable[[], object]) -> None:
+        """Do something, and print how long it took."""
+        self.start()
+        act()
+        self.show(name)
+
+    def _read(self) -> tuple[float, float]:
+        """Return how long the program and all other processes that were started here have been busy, in seconds."""
+        ticks = {number: read_ticks(number) for number in find_descendants(os.getpid())}
+        program = ticks.pop(self.program, 0) if self.program else 0
+        return program / os.sysconf("SC_CLK_TCK"), sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
 
 
-def show(name: str, seconds: float, busy: float | None = None) -> None:
-    processor = "" if busy is None else f"{busy:7.2f} s of the processor"
-    print(f"  {name:<44}{seconds:7.2f} s{processor}", flush=True)
+def find_descendants(process: int) -> list[int]:
+    """Return the ids of all processes that a process has started, and that these have."""
+    children = [
+        int(word) for path in Path(f"/proc/{process}/task").glob("*/children") for word in path.read_text().split()
+    ]
+    return [one for child in children for one in (child, *find_descendants(child))]
 
 
-def read_processor_time(process: int | None) -> float:
-    """Return how long a process has been busy, in seconds; 0 for none."""
-    if process is None:
-        return 0.0
-    words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+def read_ticks(process: int) -> int:
+    """Return how long a process has been busy, together with those that it has seen end."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0
+    return sum(map(int, words[11:15]))
 
 
 def open_page(browser: Browser, address: str, condition: str) -> None:
@@ -57,7 +89,7 @@ def open_page(browser: Browser, address: str, condition: str) -> None:
 
 
 def measure_dashboard(folder: Path, runs: int, browser: Browser) -> None:
-    start = time.perf_counter()
+    clock = Clock()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "labkit.report.dashboard", "--port", "0"],
         cwd=folder,
@@ -67,17 +99,17 @@ def measure_dashboard(folder: Path, runs: int, browser: Browser) -> None:
     )
     try:
         assert process.stdout is not None  # noqa: S101
+        clock.program = process.pid
         address = process.stdout.readline().split()[4].rstrip("/")
-        number = process.pid
-        show("dashboard: from the command to the address", time.perf_counter() - start, read_processor_time(number))
+        clock.show("dashboard: from the command to the address")
         rows = "document.querySelectorAll('#view tbody tr').length > 10"
         browser.open(address)
         browser.await_true(rows)
         browser.await_text(f"{runs:,} runs", "#view .summary")
-        show("from the command to the runs", time.perf_counter() - start, read_processor_time(number))
+        clock.show("from the command to the runs")
         time.sleep(SECONDS_TO_SETTLE)
-        measure("the table", lambda: open_page(browser, address, rows), number)
-        measure("the table, grouped by seeds", lambda: open_page(browser, f"{address}/?grouping=seeds", rows), number)
+        clock.measure("the table", lambda: open_page(browser, address, rows))
+        clock.measure("the table, grouped by seeds", lambda: open_page(browser, f"{address}/?grouping=seeds", rows))
         for name, path, drawn in (
             ("two metrics against each other", "relation", "#chart-relation .main-svg"),
             ("curves with bands", "curves", "#chart-curves .scatterlayer .trace"),
@@ -85,10 +117,10 @@ def measure_dashboard(folder: Path, runs: int, browser: Browser) -> None:
             ("a run", f"run/{0:032x}", "#view .js-plotly-plot .trace"),
         ):
             condition = f"document.querySelector('{drawn}')"
-            measure(name, partial(open_page, browser, f"{address}/{path}", condition), number)
+            clock.measure(name, partial(open_page, browser, f"{address}/{path}", condition))
         open_page(browser, address, rows)
-        measure("a filter", lambda: filter_runs(browser), number)
-        measure("a sort", lambda: sort_runs(browser), number)
+        clock.measure("a filter", lambda: filter_runs(browser))
+        clock.measure("a sort", lambda: sort_runs(browser))
     finally:
         process.terminate()
         process.communicate()
@@ -106,26 +138,38 @@ def sort_runs(browser: Browser) -> None:
 
 def measure_report(folder: Path, browser: Browser) -> None:
     path = folder / "report.html"
+    clock = Clock()
     command = [sys.executable, "-P", "-m", "labkit.report.document", str(path), "--details", "4"]
-    start, busy = time.perf_counter(), os.times()
-    subprocess.run(command, cwd=folder, env=VARIABLES, check=True, capture_output=True)
-    ended = os.times()
-    processor = ended.children_user + ended.children_system - busy.children_user - busy.children_system
-    show("report: writing it", time.perf_counter() - start, processor)
-    print(f"  {'its size':<44}{path.stat().st_size / 2**20:7.2f} MiB")
+    process = subprocess.Popen(command, cwd=folder, env=VARIABLES, stdout=subprocess.DEVNULL)
+    clock.program = process.pid
+    # It is measured as long as it is there: one that has been waited for has no time any more.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    clock.show("report: writing it")
+    process.wait()
+    clock.program = None
+    print(f"  {'its size':<40}{path.stat().st_size / 2**20:7.2f} MiB")
     ready = "document.documentElement?.dataset.ready"
-    measure("opening it", lambda: open_page(browser, path.as_uri(), ready))
+    clock.measure("opening it, up to the table", lambda: open_page(browser, path.as_uri(), ready))
+    clock.measure("its first chart", lambda: look_at_chart(browser))
+
+
+def look_at_chart(browser: Browser) -> None:
+    browser.evaluate("document.querySelector('#relation-chart').scrollIntoView()")
+    browser.await_true("document.querySelector('#relation-chart .main-svg')")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, nargs="+", default=RUNS)
-    for runs in parser.parse_args().runs:
+    parser.add_argument("--stores", type=Path)
+    given = parser.parse_args()
+    for runs in given.runs:
         print(f"{runs:,} runs")
         with tempfile.TemporaryDirectory() as name, browsing(Path(name)) as browser:
-            folder = Path(name) / "study"
-            folder.mkdir()
-            record_many(folder, runs)
+            folder = (given.stores or Path(name)).absolute() / f"study-{runs}"
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                record_many(folder, runs)
             measure_dashboard(folder, runs, browser)
             measure_report(folder, browser)
 

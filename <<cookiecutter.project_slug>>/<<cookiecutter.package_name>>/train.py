@@ -53,8 +53,7 @@ def train(
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_curves
-    from labkit.report.illustration import ConfusionPicture, illustrate
+    from labkit.report.illustration import ConfusionPicture, CurvePicture, illustrate
     from labkit.report.representation import RepresentationPicture
     from labkit.training.pretraining import load_pretrained
     from labkit.training.seeding import seed_everything
@@ -82,9 +81,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
-        callbacks=[ConfusionPicture(run), RepresentationPicture(run)],
+        callbacks=[ConfusionPicture(run), CurvePicture(run), RepresentationPicture(run)],
     )
-    run.log_figure("curves", plot_curves(run.history))
     illustrate(task, run, validation)
 
 

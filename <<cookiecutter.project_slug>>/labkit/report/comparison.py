@@ -65,7 +65,8 @@ def compare_runs(
     if figure and (len(metrics) > 1 or figure.suffix not in PICTURES):
         raise UsageError(f"--figure {figure} takes one metric, and a file that ends in {' or '.join(PICTURES)}.")
     environment = Environment.read()
-    runs = read_runs(environment, experiment_name=experiment_name, session=session)
+    found = read_runs(environment, experiment_name=experiment_name, session=session)
+    runs = [run for run in found if not run.is_session]
     finished = [run for run in runs if run.has_finished and (with_recipes or ROLE_TAG not in run.tags)]
     known = sorted(set[str]().union(*(run.metrics for run in finished)))
     if not metrics:
@@ -87,7 +88,7 @@ def compare_runs(
     for remark in remark_on(groups, by, left_out=len(runs) - len(counted)):
         print(f"compare-runs: {remark}", file=sys.stderr)
     if figure:
-        _draw(environment, groups, metrics[0], figure)
+        _draw(environment, groups, next(iter(metrics)), figure)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MILLISECONDS_BETWEEN_LOOKS: Final = 3_000
+SECONDS_UNTIL_SEEN: Final = 10.0
+"""After which nobody seems to be waiting for the first page."""
 PAGES: Final = {
     "/": "Runs",
     "/recipe": "Recipe",
@@ -71,9 +73,11 @@ def dashboard(*, host: str = "127.0.0.1", port: Annotated[int, Limits(least=0, m
 
     environment = Environment.read()
     snapshot = Snapshot(environment)
-    threading.Thread(target=_prepare, args=[snapshot], daemon=True).start()
+    is_seen = threading.Event()
+    threading.Thread(target=_prepare, args=[snapshot, is_seen], daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = make_application(snapshot)
+    _note_first_view(application.server, snapshot, is_seen)
     guard(application.server, host)
     try:
         server = make_server(host, port, application.server, threaded=True)
@@ -325,9 +329,21 @@ def make_component(node: Node, version: int = 0) -> Any:
             return getattr(html, node.tag.capitalize())(children, **_rename(node.attributes))
 
 
-def _prepare(snapshot: Snapshot) -> None:
-    """Read the runs, and then import what takes seconds and is needed by some pages only."""
+def _note_first_view(server: "Flask", snapshot: Snapshot, is_seen: threading.Event) -> None:
+    """Let it be known when a browser has been given a page of all runs."""
+    from flask import request
+
+    @server.after_request
+    def note(response: "Response") -> "Response":
+        if snapshot.is_complete and request.path == "/_dash-update-component":
+            is_seen.set()
+        return response
+
+
+def _prepare(snapshot: Snapshot, is_seen: threading.Event) -> None:
+    """Read the runs, and when they are seen import what takes seconds and is needed by some pages only."""
     snapshot.load()
+    is_seen.wait(SECONDS_UNTIL_SEEN)
     with contextlib.suppress(UnavailableError):
         open_store(snapshot.environment)
     for name in ("optuna.importance", "sklearn.ensemble"):

@@ -308,9 +308,12 @@ def _plot_matrix(
     """Plot a matrix of classes: the colour is the share of the true class, and the text what it is given."""
     classes = len(shares)
     names = _name(classes, names)
-    size = 1.5 + 0.45 * classes
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
-    axes = figure.add_subplot()
+    # In inches. A layout that is computed would take longer than the drawing, at every validation.
+    side, left, bottom = 0.5 + 0.45 * classes, 0.6 + 0.09 * max(map(len, names)), 0.6
+    width, height = left + side + 1.2, bottom + side + 0.2
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    bar = figure.add_axes(((left + side + 0.2) / width, bottom / height, 0.2 / width, side / height))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(shown).tolist():
         colour = "white" if shares[row, column] > 1 / 2 else "black"
@@ -319,5 +322,5 @@ def _plot_matrix(
     axes.set_yticks(range(classes), names)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    figure.colorbar(image, label="share of the true class")
+    figure.colorbar(image, cax=bar, label="share of the true class")
     return figure

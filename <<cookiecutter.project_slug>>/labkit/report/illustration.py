@@ -11,6 +11,7 @@ from labkit.report.figures import (
     plot_boundaries,
     plot_confusion,
     plot_confusion_rates,
+    plot_curves,
     plot_distributions,
     plot_embedding,
     plot_most_wrong,
@@ -48,6 +49,32 @@ class ConfusionPicture(Callback):
         counts, step = confusion.numpy(), trainer.global_step
         self.run.log_figure(f"confusion-counts-validation-{step:06d}", plot_confusion(counts))
         self.run.log_figure(f"confusion-rates-validation-{step:06d}", plot_confusion_rates(counts))
+
+
+class CurvePicture(Callback):
+    """Keeps the learning curves when a training ends, also where it is interrupted or fails."""
+
+    def __init__(self, run: Run) -> None:
+        """Keep them with a run.
+
+        :param run: The run that the training is part of.
+        """
+        self.run = run
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep those of the whole training."""
+        del pl_module
+        self._draw(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep those up to here."""
+        del pl_module, exception
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
+        if trainer.logger and self.run.is_led_here:
+            trainer.logger.save()
+            self.run.log_figure("curves", plot_curves(self.run.history))
 
 
 class BoundaryPicture(Callback):

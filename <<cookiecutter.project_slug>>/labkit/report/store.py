@@ -103,7 +103,7 @@ def read_runs(
 
     :param environment: Says which store.
     :param experiment_name: Only those of this experiment.
-    :param session: Only the trials of this session: its id, the beginning of it, or its name.
+    :param session: Only the runs of this session, its own and its trials: its id, the beginning of it, or its name.
     :return: The runs, the newest first.
     :raises UsageError: If there is no such experiment, or not one such session.
     :raises UnavailableError: If the store does not answer.
@@ -118,7 +118,7 @@ def read_runs(
         rows = read_rows(database, list_runs(database))
         runs = [_make_record(row) for row in rows if row.experiment in experiments.values()]
         identifier = None if session is None else _find_session(runs, session)
-        chosen = [run for run in runs if not identifier or (run.session == identifier and not run.is_session)]
+        chosen = [run for run in runs if identifier in {None, run.session}]
         return sorted(chosen, key=lambda run: (-run.started, run.identifier))
     if session is None:
         return _search(environment, experiments)
@@ -128,8 +128,7 @@ def read_runs(
     candidates = _search(environment, experiments, named)
     candidates += _search(environment, experiments, f"tags.`{SESSION_TAG}` LIKE '{session}%'")
     identifier = _find_session(candidates, session)
-    trials = _search(environment, experiments, f"tags.`{SESSION_TAG}` = '{identifier}'")
-    return [run for run in trials if not run.is_session]
+    return _search(environment, experiments, f"tags.`{SESSION_TAG}` = '{identifier}'")
 
 
 def find_run(runs: Sequence[StoredRun], identifier: str) -> StoredRun:
@@ -140,7 +139,7 @@ def find_run(runs: Sequence[StoredRun], identifier: str) -> StoredRun:
     :return: The run.
     :raises UsageError: If there is none, or more than one.
     """
-    found = [run for run in runs if run.identifier.startswith(identifier)]
+    found = [run for run in runs if identifier and run.identifier.startswith(identifier)]
     if len(found) != 1:
         how = f"{len(found)} of the {len(runs)} runs have" if found else f"none of the {len(runs)} runs has"
         raise UsageError(f"{how} an id that begins with '{identifier}': give the id of one.")
@@ -149,7 +148,7 @@ def find_run(runs: Sequence[StoredRun], identifier: str) -> StoredRun:
 
 def _find_session(runs: Iterable[StoredRun], session: str) -> str:
     """Return the id of the session that has this id, beginning of one, or name."""
-    found = {run.session for run in runs if run.session and run.session.startswith(session)}
+    found = {run.session for run in runs if run.session and session and run.session.startswith(session)}
     found |= {run.identifier for run in runs if run.is_session and run.name == session}
     if len(found) != 1:
         which = f"{len(found)} sessions '{session}': give the id of one, {', '.join(sorted(found))}"

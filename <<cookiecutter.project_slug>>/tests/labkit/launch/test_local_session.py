@@ -64,9 +64,9 @@ def test_a_session_goes_on_past_a_failure_and_ends_with_a_table(study: Project) 
 
 
 def test_a_session_that_is_killed_goes_on_where_it_was(study: Project) -> None:
-    words = ("--entry-point", "descend", "--arguments", "seconds=0.5,steps=12", "--argument-sets", "rate=0.1,0.2,0.3")
+    words = ("--entry-point", "descend", "--arguments", "seconds=0.5,steps=12", "--argument-sets", "rate=0.1,0.2")
     process = subprocess.Popen(
-        [sys.executable, *LAUNCH, *words, "--parallel", "2", "--minimise", "validation/loss"],
+        [sys.executable, *LAUNCH, *words, "--repeat", "2", "--parallel", "2", "--minimise", "validation/loss"],
         cwd=study.path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -80,12 +80,17 @@ def test_a_session_that_is_killed_goes_on_where_it_was(study: Project) -> None:
     done = study.execute(*LAUNCH, find_session(study).name, "--parallel", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     results = read_results(study)
-    assert [line["state"] for line in results] == ["finished"] * 3
-    assert len(study.runs) == 4
+    assert [line["state"] for line in results] == ["finished"] * 4
+    assert len(study.runs) == 5
     for line in results:
         steps, _ = read_history(study.path / "runs" / line["run"] / "spool.jsonl")["validation/loss"]
         assert steps == list(range(1, 13))
     assert {run.info.status for run in study.runs} == {"FINISHED"}
+
+    session = find_session(study).name[:8]
+    table = study.execute("-m", "labkit.report.comparison", "validation/loss", "--session", session).stdout
+    assert re.findall(r"^\| +\d \| (0\.\d) +\| +(\d) \|", table, re.MULTILINE) == [("0.1", "2"), ("0.2", "2")]
+    assert "| no claim: 2 seeds, and it takes 3 |" in table
 
 
 def test_what_is_hopeless_is_ended_early(study: Project) -> None:

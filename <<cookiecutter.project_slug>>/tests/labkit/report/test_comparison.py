@@ -9,7 +9,7 @@ import pytest
 from labkit.command import UsageError
 from labkit.report.comparison import choose_mode, compare_runs, judge, make_table_of_groups, remark_on
 from labkit.report.configuration import Group, find_differences, group_runs
-from labkit.report.store import StoredRun, read_runs
+from labkit.report.store import StoredRun, find_run, read_runs
 from tests.project import Project
 
 ACCURACY = "validation/accuracy"
@@ -233,17 +233,19 @@ class TestCommand:
     ) -> None:
         if not is_database:
             monkeypatch.setattr("labkit.report.store.find_database", lambda _: None)
-        session, inside, other = (project.make_run(seed=seed) for seed in range(3))
+        session, inside, other, another = (project.make_run(seed=seed) for seed in range(4))
         project.store.set_tag(session.identifier, "labkit.entry_point", "session")
         for run in (session, inside):
             project.store.set_tag(run.identifier, "labkit.session", session.identifier)
-        project.store.set_tag(other.identifier, "labkit.session", "other")
+        project.store.set_tag(other.identifier, "labkit.session", "rates-1")
+        project.store.set_tag(another.identifier, "labkit.session", "rates-2")
         for name in (session.identifier, session.identifier[:6], session.name):
-            assert [run.identifier for run in read_runs(project.environment, session=name)] == [inside.identifier]
+            found = read_runs(project.environment, session=name)
+            assert {run.identifier for run in found} == {session.identifier, inside.identifier}
         with pytest.raises(UsageError, match=r"^there is no session 'nothing'\.$"):
             read_runs(project.environment, session="nothing")
-        with pytest.raises(UsageError, match=r"^there are 2 sessions '': give the id of one, "):
-            read_runs(project.environment, session="")
+        with pytest.raises(UsageError, match=r"^there are 2 sessions 'rates': give the id of one, rates-1, rates-2\.$"):
+            read_runs(project.environment, session="rates")
 
     def test_what_does_not_exist_is_told_with_what_does(
         self, project: Project, capsys: pytest.CaptureFixture[str]
@@ -257,10 +259,17 @@ class TestCommand:
             ([ACCURACY, "--session", "x' or ''='"], "there is no session"),
             ([ACCURACY, "--figure", "a.txt"], "--figure a.txt takes one metric, and a file that ends in .png or .pdf"),
             ([ACCURACY, "--baseline", "x"], "none of the 2 runs has an id that begins with 'x': give the id of one."),
-            ([ACCURACY, "--baseline", ""], "2 of the 2 runs have an id that begins with '': give the id of one."),
+            ([ACCURACY, "--baseline", ""], "none of the 2 runs has an id that begins with '': give the id of one."),
         ]:
             assert compare_runs.main(words) == 2
             assert f"compare-runs: {sentence}" in capsys.readouterr().err
+
+
+def test_an_id_has_to_be_that_of_one_run() -> None:
+    runs = [make_run(number, 0.0, seed=number) for number in (1, 2, 0xA << 124)]
+    assert find_run(runs, "a0") is runs[2]
+    with pytest.raises(UsageError, match=r"^2 of the 3 runs have an id that begins with '00': give the id of one\.$"):
+        find_run(runs, "00")
 
 
 def test_more_runs_than_fit_a_page_are_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

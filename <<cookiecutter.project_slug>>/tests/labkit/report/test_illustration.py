@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -7,14 +8,17 @@ from torch import nn
 from torch.optim import SGD
 from torch.utils.data import TensorDataset
 
+from labkit.command import EXIT_DONE, EXIT_INTERRUPTED
 from labkit.data.loading import Loader
-from labkit.report.figures import plot_boundaries
-from labkit.report.illustration import BoundaryPicture
-from labkit.tracking.run import Run
+from labkit.report.figures import plot_boundaries, plot_curves
+from labkit.report.illustration import BoundaryPicture, CurvePicture
+from labkit.tracking.attempt import attempt
+from labkit.tracking.run import Run, open_run
 from labkit.training.duration import Duration
 from labkit.training.seeding import seed_everything
 from labkit.training.tasks import Classification
 from labkit.training.trainer import fit
+from tests.labkit.training.test_trainer import signal_after, train
 
 CLASSES = 5
 POINTS = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
@@ -40,3 +44,22 @@ def test_every_validation_draws_how_the_average_of_the_weights_decides_without_d
 
     expected = run.log_figure("expected", plot_boundaries(judge, POINTS.numpy(), NUMBERS.numpy()))
     assert pictures[-1].read_bytes() == expected.read_bytes() != pictures[0].read_bytes()
+
+
+def test_learning_curves_are_those_up_to_an_interruption_and_then_of_the_whole_training(
+    run: Run, tmp_path: Path
+) -> None:
+    picture, expected = run.folder / "figures" / "curves.png", tmp_path / "expected.png"
+    with attempt(run) as outcome:
+        train(run, callbacks=[signal_after(7), CurvePicture(run)])
+    assert outcome.exit_code == EXIT_INTERRUPTED
+    plot_curves(run.history).savefig(expected, dpi=150)
+    assert picture.read_bytes() == expected.read_bytes()
+
+    resumed = open_run(run.environment, run.identifier)
+    with attempt(resumed) as outcome:
+        train(resumed, callbacks=[CurvePicture(resumed)])
+    assert outcome.exit_code == EXIT_DONE
+    plot_curves(resumed.history).savefig(expected, dpi=150)
+    assert picture.read_bytes() == expected.read_bytes()
+    assert resumed.history["train/loss_step"][0] == list(range(1, 11))
