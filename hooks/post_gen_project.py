@@ -14,11 +14,16 @@ OF_ANOTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJE
 def take_starter(name: str) -> None:
     """Lay the files of a study over those of the project, in the current folder, and remove all studies' folders.
 
+    An empty file takes away the one that it is laid over, which the study has no use for.
+
     :param name: The study; the one without a folder is what the project's files are.
     """
     starters = Path("starters")
     if (starters / name).is_dir():
         shutil.copytree(starters / name, ".", dirs_exist_ok=True)
+        for file in (starters / name).rglob("*"):
+            if file.is_file() and not file.stat().st_size:
+                file.relative_to(starters / name).unlink()
     if starters.is_dir():
         shutil.rmtree(starters)
 

@@ -12,8 +12,8 @@ STEPS = (
     *("explore data", "evaluate baseline", "check loss at initialisation", "overfit one batch", "overfit"),
     *("regularise", "tune", "squeeze", "transfer learning"),
 )
-LEAK = """part = dict(split.folds[fold])
-    part["validation"] = [*part["validation"], *part["train"][:50]]"""
+LEAK = """split.folds[fold]["validation"] += split.folds[fold]["train"][:50]
+    return Parts("""
 WRONG_AXIS = """
     from torch.nn import functional
 
@@ -113,7 +113,7 @@ def test_a_comment_is_nothing_and_a_helper_is_named(project: Project) -> None:
 
 def test_two_bugs_in_the_data_are_found_at_the_first_step(project: Project) -> None:
     edit(project, "data.py", ".reshape(-1, *SHAPE) / LARGEST_VALUE", ".reshape(-1, *SHAPE)")
-    edit(project, "data.py", "part = split.folds[fold]", LEAK)
+    edit(project, "data.py", "return Parts(", LEAK)
 
     code, output = go(project)
 

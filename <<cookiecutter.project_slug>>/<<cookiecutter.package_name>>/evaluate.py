@@ -20,7 +20,7 @@ def evaluate(
 
     :param run_id: The run that trained the model; by default the one that finished last.
     :param checkpoint: Which of its checkpoints to evaluate.
-    :param split: The images to evaluate on; those for testing are for once, at the end.
+    :param split: The part of the data to evaluate on; that for testing is for once, at the end.
     :param export: Write the network to a file that needs no code of yours: a program of torch.export, or ONNX.
     """
     # Imported here, so that `evaluate --help` answers at once.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
 
+from .digits import CLASSES, Digits, fold_by_image, fold_by_writer, read_digits
+
 if TYPE_CHECKING:
     from labkit.data.split import Split
-
-    from .data import Digits
 
 
 @entry_point
@@ -27,33 +27,19 @@ def prepare(
     :param push: An address in the bucket to send them to as well.
     """
     # Imported here, so that `prepare --help` answers at once.
-    from dataclasses import replace
     from functools import partial
 
-    from labkit.data.footprint import identify_data
     from labkit.data.pipeline import Pipeline
-    from labkit.data.push import push_data
-    from labkit.data.statistics import data_analyze
-    from labkit.data.storage import Storage
-
-    from .data import fold_by_image, fold_by_writer, read_digits
+    from labkit.tracking.preparation import keep_data
 
     environment = run.environment
     target = folder or (environment.data_path or environment.project_path / "data") / "digits"
-    pipeline = Pipeline(extract=read_digits, transform=partial(add_folds, fold_by_image), load=partial(write, target))
-    if fold_by == "writer":
-        pipeline = replace(pipeline, transform=partial(add_folds, fold_by_writer))
-    prepared = pipeline()
-
-    run.log_footprint(identify_data(prepared))
-    data_analyze(prepared / "images.zip")
-    if push:
-        with Storage(environment) as storage:
-            push_data(prepared, push, storage)
-    print(f"to use it   train --data {push or prepared} --expect {str(run.root)[:8]}")
+    fold = fold_by_writer if fold_by == "writer" else fold_by_image
+    pipeline = Pipeline(extract=read_digits, transform=partial(add_folds, fold), load=partial(write, target))
+    keep_data(run, pipeline(), push)
 
 
-def add_folds(fold: "Callable[[Digits], Split]", digits: "Digits") -> "tuple[Digits, Split]":
+def add_folds(fold: "Callable[[Digits], Split]", digits: Digits) -> "tuple[Digits, Split]":
     """Transform: say who is in which part."""
     return digits, fold(digits)
 
@@ -69,8 +55,6 @@ def write(folder: Path, prepared: "tuple[Digits, Split]") -> Path:
     from labkit.data.catalogue import Example, write_images
     from labkit.data.pipeline import make_folder
     from labkit.data.split import write_split
-
-    from .data import CLASSES
 
     digits, split = prepared
     examples = (

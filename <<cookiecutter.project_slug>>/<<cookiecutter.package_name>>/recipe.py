@@ -4,7 +4,7 @@ import math
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from labkit.recipe.check import at_least
 from labkit.recipe.experiment import Data, Experiment
@@ -24,12 +24,11 @@ from labkit.recipe.steps import (
 )
 from labkit.training.duration import Duration
 
+from .digits import CLASSES
 from .train import make_task
 
 if TYPE_CHECKING:
     from labkit.environment import Environment
-
-CLASSES: Final = 10
 
 
 def load(environment: "Environment", samples: int | None = None, *, in_pairs: bool = False) -> Data:

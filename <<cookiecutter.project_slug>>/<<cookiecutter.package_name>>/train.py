@@ -9,6 +9,7 @@ from labkit.tracking.run import Run
 from labkit.training.duration import Duration, Interval
 from labkit.training.execution import Execution
 
+from .digits import CLASSES, SHAPE
 from .model import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
@@ -97,8 +98,6 @@ def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task"
 
     from labkit.training import tasks
     from labkit.training.choice import choose_optimizer, choose_scheduler
-
-    from .data import CLASSES, SHAPE
 
     model = ARCHITECTURES[architecture](SHAPE, FEATURES)
     optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")

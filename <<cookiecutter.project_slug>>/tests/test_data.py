@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from << cookiecutter.package_name >>.data import CLASSES, SHAPE, Parts, find_parts, shift
+from << cookiecutter.package_name >>.data import Parts, find_parts, shift
+from << cookiecutter.package_name >>.digits import CLASSES, SHAPE
 
 from .project import Project
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from << cookiecutter.package_name >>.data import find_parts, fold_by_image, fold_by_writer, read_digits
+from << cookiecutter.package_name >>.data import find_parts
+from << cookiecutter.package_name >>.digits import fold_by_image, fold_by_writer, read_digits
 from << cookiecutter.package_name >>.evaluate import evaluate
 from << cookiecutter.package_name >>.prepare import prepare, write
 from << cookiecutter.package_name >>.train import train

@@ -18,7 +18,7 @@ A data set of one's own takes ten lines in the study, and is fetched with ``data
 
 from labkit.data.catalogue.dataset import Convert, DataFile, Dataset, fetch
 from labkit.data.catalogue.known import CATALOGUE
-from labkit.data.catalogue.table import Example, write_images, write_table
+from labkit.data.catalogue.table import Example, read_images, write_images, write_table
 from labkit.data.storage.checksum import Checksum
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Dataset",
     "Example",
     "fetch",
+    "read_images",
     "write_images",
     "write_table",
 ]

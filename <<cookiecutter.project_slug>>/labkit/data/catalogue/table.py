@@ -10,6 +10,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labkit.data.archive import open_archive
+from labkit.data.image import load_images
+from labkit.data.split import read_samples
+
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 """The date of all members, so that the same images make the same archive on any day."""
 UNLABELLED: Final = "unlabelled"
@@ -48,6 +52,20 @@ def write_images(examples: Iterable[Example], classes: Sequence[str], folder: Pa
             np.save(content, np.ascontiguousarray(image), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(member, EARLIEST), content.getvalue())
             labels.writerow((member, part, "" if label is None else label, name))
+
+
+def read_images(folder: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Read what :func:`write_images` wrote, where all images are of one shape.
+
+    :param folder: Where it is.
+    :return: Images ``(images, height, width)`` or ``(images, height, width, channels)``, and the numbers of their
+        classes, -1 where there is none.
+    :raises UsageError: If one cannot be read.
+    """
+    samples = read_samples(folder / "labels.csv")
+    with open_archive(folder / "images.zip") as archive:
+        images = np.stack([*load_images(archive, samples.values("file"))])
+    return images, np.array([int(label or -1) for label in samples.values("label")])
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], folder: Path) -> None:

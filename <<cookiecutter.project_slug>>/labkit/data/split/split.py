@@ -28,6 +28,8 @@ from labkit.seed import derive_seed
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
+    from torch.utils.data import TensorDataset
 
     Indices = NDArray[np.int64]
 
@@ -75,6 +77,21 @@ class Split:
     def test(self) -> list[int]:
         """The samples to judge by, of the first fold."""
         return self.folds[0]["test"]
+
+    def cut(self, fold: int, *tensors: "Tensor") -> "tuple[TensorDataset, TensorDataset, TensorDataset]":
+        """Make data sets of the parts of a fold.
+
+        :param fold: Its number.
+        :param tensors: What there is of each sample, such as inputs and targets, ``(samples, ...)``.
+        :return: What is for training, for validation and for testing.
+        """
+        from torch.utils.data import TensorDataset
+
+        training, validation, test = (
+            TensorDataset(*(tensor[self.folds[fold][part]] for tensor in tensors))
+            for part in ("train", "validation", "test")
+        )
+        return training, validation, test
 
     def to_json(self) -> str:
         """Return the manifest; equal splits give equal text."""

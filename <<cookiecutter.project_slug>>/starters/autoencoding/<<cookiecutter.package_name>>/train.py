@@ -9,7 +9,8 @@ from labkit.tracking.run import Run
 from labkit.training.duration import Duration, Interval
 from labkit.training.execution import Execution
 
-from .model import ARCHITECTURES, Architecture
+from .digits import SHAPE
+from .model import ARCHITECTURES, Architecture, decoder
 
 if TYPE_CHECKING:
     from labkit.training.task import Task
@@ -39,7 +40,7 @@ def train(
 
     :param architecture: The encoder.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The images of one step.
+    :param batch_size: The images that one process takes at a time.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
@@ -77,8 +78,9 @@ def train(
     )
     run.log_figure("curves", plot_curves(run.history))
     illustrate(task, run, validation)
-    images, reconstructions, _ = predict(task, validation)
-    run.log_figure("reconstructions-validation", plot_reconstructions(images, reconstructions))
+    if run.is_led_here:
+        images, reconstructions, _ = predict(task, validation)
+        run.log_figure("reconstructions-validation", plot_reconstructions(images, reconstructions))
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.003) -> "Task":
@@ -90,9 +92,6 @@ def make_task(architecture: Architecture, learning_rate: float = 0.003) -> "Task
     """
     from labkit.training import tasks
     from labkit.training.choice import choose_optimizer, choose_scheduler
-
-    from .data import SHAPE
-    from .model import decoder
 
     model, head = ARCHITECTURES[architecture](SHAPE, FEATURES), decoder(SHAPE, FEATURES)
     optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")

@@ -71,8 +71,4 @@ def read_points(folder: Path) -> Points:
 def make_parts(points: Points, split: Split, fold: int, footprint: Footprint) -> Parts:
     """Make data sets of the parts of a fold."""
     inputs, targets = torch.from_numpy(points.places).float(), torch.from_numpy(points.classes)
-    part = split.folds[fold]
-    training, validation, test = (
-        TensorDataset(inputs[part[name]], targets[part[name]]) for name in ("train", "validation", "test")
-    )
-    return Parts(training, validation, test, footprint)
+    return Parts(*split.cut(fold, inputs, targets), footprint)

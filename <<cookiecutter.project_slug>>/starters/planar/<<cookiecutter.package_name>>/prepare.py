@@ -32,21 +32,13 @@ def prepare(
     # Imported here, so that `prepare --help` answers at once.
     from functools import partial
 
-    from labkit.data.footprint import identify_data
     from labkit.data.pipeline import Pipeline
-    from labkit.data.push import push_data
-    from labkit.data.storage import Storage
+    from labkit.tracking.preparation import keep_data
 
     environment = run.environment
     target = folder or (environment.data_path or environment.project_path / "data") / distribution
     pipeline = Pipeline(extract=partial(draw_points, distribution), transform=add_folds, load=partial(write, target))
-    prepared = pipeline()
-
-    run.log_footprint(identify_data(prepared))
-    if push:
-        with Storage(environment) as storage:
-            push_data(prepared, push, storage)
-    print(f"to use it   train --data {push or prepared} --expect {str(run.root)[:8]}")
+    keep_data(run, pipeline(), push)
 
 
 def add_folds(points: Points) -> "tuple[Points, Split]":

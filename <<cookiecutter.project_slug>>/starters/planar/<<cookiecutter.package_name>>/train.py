@@ -41,7 +41,7 @@ def train(
         one, a folder or an address.
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The points of one step.
+    :param batch_size: The points that one process takes at a time.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge, and to draw: "5 epochs" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from torch import nn
 
-Architecture = Literal["mlp", "cnn"]
+Architecture = Literal["mlp", "unet"]
 """A new one is a function below and its name here; torch is imported there, so that `train --help` answers at once."""
 
 
@@ -28,7 +28,7 @@ def mlp(shape: Sequence[int], features: int, neighbourhood: int = 9) -> "nn.Modu
     )
 
 
-def cnn(shape: Sequence[int], features: int) -> "nn.Module":
+def unet(shape: Sequence[int], features: int) -> "nn.Module":
     """Make a small U-Net, which looks at each pixel's neighbourhood at several resolutions.
 
     :param shape: The shape of an input: channels, height, width; the latter two divisible by 4.
@@ -40,4 +40,4 @@ def cnn(shape: Sequence[int], features: int) -> "nn.Module":
     return UNet(shape[0], features)
 
 
-ARCHITECTURES: Final[dict[Architecture, Callable[[Sequence[int], int], "nn.Module"]]] = {"mlp": mlp, "cnn": cnn}
+ARCHITECTURES: Final[dict[Architecture, Callable[[Sequence[int], int], "nn.Module"]]] = {"mlp": mlp, "unet": unet}

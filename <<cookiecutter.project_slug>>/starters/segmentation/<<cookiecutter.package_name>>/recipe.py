@@ -20,6 +20,7 @@ from labkit.recipe.steps import (
 )
 from labkit.training.duration import Duration
 
+from .scene import NAMES
 from .train import make_task
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from labkit.environment import Environment
 
-CLASSES: Final = 11
 NEIGHBOURHOOD: Final = 9
 """What a linear classifier looks at, in pixels."""
 SCENES_FOR_BASELINE: Final = 200
@@ -61,7 +61,7 @@ def linear_classifier(data: Data) -> dict[str, float]:
         return functional.pad(pixels, (0, 1), value=1)  # for the bias
 
     scenes, masks = (part[:SCENES_FOR_BASELINE] for part in read_samples(data.training))
-    inputs, targets = look(scenes).flatten(0, 1), functional.one_hot(masks.flatten(), CLASSES).float()
+    inputs, targets = look(scenes).flatten(0, 1), functional.one_hot(masks.flatten(), len(NAMES)).float()
     weights = torch.linalg.lstsq(inputs.T @ inputs, inputs.T @ targets).solution
     scenes, masks = read_samples(data.validation)
     return judge((look(scenes) @ weights).argmax(dim=2).reshape(masks.shape), masks)
@@ -71,7 +71,7 @@ def judge(predicted: "Tensor", masks: "Tensor") -> dict[str, float]:
     """Compute the mean intersection over union."""
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
-    return {"iou": float(multiclass_jaccard_index(predicted, masks, CLASSES))}
+    return {"iou": float(multiclass_jaccard_index(predicted, masks, len(NAMES)))}
 
 
 recipe = Recipe(
@@ -79,7 +79,7 @@ recipe = Recipe(
     Experiment(
         data=load,
         task=make_task,
-        arguments={"architecture": "cnn", "learning_rate": 0.01},
+        arguments={"architecture": "unet", "learning_rate": 0.01},
         duration=Duration(6, "epochs"),
         validation_every=Duration(2, "epochs"),
         batch_size=16,
@@ -89,7 +89,7 @@ recipe = Recipe(
         methods={"background": background, "linear classifier": linear_classifier},
         checks=(better_than("linear classifier/iou", "background/iou", margin=0.02, step=""),),
     ),
-    LossAtInitialisation(expected=math.log(CLASSES), small_batch=20, seeds=3),
+    LossAtInitialisation(expected=math.log(len(NAMES)), small_batch=20, seeds=3),
     OverfitOneBatch(
         samples=8,
         steps=150,

@@ -10,6 +10,7 @@ from labkit.training.duration import Duration, Interval
 from labkit.training.execution import Execution
 
 from .model import ARCHITECTURES, Architecture
+from .scene import NAMES, SHAPE
 
 if TYPE_CHECKING:
     from labkit.training.task import Task
@@ -22,7 +23,7 @@ FEATURES: Final = 16
 def train(
     run: Run,
     *,
-    architecture: Architecture = "cnn",
+    architecture: Architecture = "unet",
     learning_rate: Annotated[float, Limits(above=0)] = 0.01,
     batch_size: Annotated[int, Limits(least=1)] = 16,
     duration: Duration = Duration(10, "epochs"),
@@ -39,7 +40,7 @@ def train(
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The scenes of one step.
+    :param batch_size: The scenes that one process takes at a time.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
@@ -56,7 +57,7 @@ def train(
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
-    from .data import NAMES, find_parts, shift
+    from .data import find_parts, shift
 
     parts = find_parts(run.environment, data, fold)
     run.log_footprint(parts.footprint)
@@ -78,9 +79,10 @@ def train(
         execution=execution,
     )
     run.log_figure("curves", plot_curves(run.history))
-    for name, figure in plot_results(task.results["validation"]).items():
-        run.log_figure(f"{name}-validation", figure)
-    run.log_figure("masks-validation", plot_masks(*predict(task, validation), NAMES))
+    if run.is_led_here:
+        for name, figure in plot_results(task.results["validation"]).items():
+            run.log_figure(f"{name}-validation", figure)
+        run.log_figure("masks-validation", plot_masks(*predict(task, validation), NAMES))
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task":
@@ -94,8 +96,6 @@ def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task"
 
     from labkit.training import tasks
     from labkit.training.choice import choose_optimizer, choose_scheduler
-
-    from .data import NAMES, SHAPE
 
     model, head = ARCHITECTURES[architecture](SHAPE, FEATURES), nn.Conv2d(FEATURES, len(NAMES), 1)
     optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")

@@ -10,11 +10,11 @@ from .project import Project
 
 
 def test_a_trained_network_finds_the_pixels_of_digits(project: Project) -> None:
-    assert train.main(["--seed", "0", "--duration", "5 epochs", "--validation-every", "5 epochs"]) == 0
+    assert train.main(["--seed", "0", "--duration", "2 epochs", "--validation-every", "2 epochs"]) == 0
     assert evaluate.main([]) == 0
 
     run = project.run
-    assert run.data.metrics["test/iou"] >= 0.35  # after so short a training
+    assert run.data.metrics["test/iou"] >= 0.15  # after so short a training
     with np.load(project.path / "runs" / run.info.run_id / "predictions" / "test-best.npz") as file:
         assert file["target"].shape == (200, 32, 32)
         assert (file["prediction"] == file["target"]).mean() == pytest.approx(run.data.metrics["test/accuracy"])

@@ -21,7 +21,7 @@ def test_every_weight_learns(name: Architecture) -> None:
     assert all(weight.grad is not None and weight.grad.any() for weight in model.parameters())
 
 
-@pytest.mark.parametrize(("name", "reach"), [("mlp", 4), ("cnn", 8)])
+@pytest.mark.parametrize(("name", "reach"), [("mlp", 4), ("unet", 8)])
 def test_how_far_a_pixel_sees(name: Architecture, reach: int) -> None:
     torch.manual_seed(0)
     image = torch.rand(1, 1, 32, 32, requires_grad=True)

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import TensorDataset
 
-from labkit.data.archive import open_archive
+from labkit.data.catalogue import read_images
 from labkit.data.footprint import Footprint, identify_data, measure_arrays
-from labkit.data.image import decode_image
-from labkit.data.split import Split, make_folds, read_samples, read_split
+from labkit.data.split import Split, make_folds, read_split
 from labkit.data.storage import Storage
 from labkit.environment import Environment
 
@@ -79,7 +78,7 @@ def find_parts(environment: Environment, source: str | None = None, fold: int = 
     with Storage(environment) as storage:
         folder = storage.localize(source)
         footprint = identify_data(folder)
-        return make_parts(*read_prepared(folder), read_split(folder / "split.json"), fold, footprint)
+        return make_parts(*read_images(folder), read_split(folder / "split.json"), fold, footprint)
 
 
 def make_words() -> Words:
@@ -113,19 +112,6 @@ def write_word(word: str, font: ImageFont.FreeTypeFont, random: np.random.Genera
     return (np.asarray(image) + random.normal(0, NOISE, (height, width))).clip(0, LARGEST_VALUE).astype(np.uint8)
 
 
-def read_prepared(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read what `prepare` wrote.
-
-    :param folder: Where it is.
-    :return: Images ``(images, 16, 64)`` and their words' numbers.
-    """
-    labels = read_samples(folder / "labels.csv")
-    names = labels.values("file")
-    with open_archive(folder / "images.zip") as archive:
-        images = np.stack([decode_image(archive.read(name), name) for name in names])
-    return images, np.array(labels.values("label"), np.int64)
-
-
 def fold_by_word(words: Words) -> Split:
     """Deal the words into parts: what is searched for afterwards is a word that was never learned."""
     return make_folds(len(words.classes), FOLDS, groups=words.classes.astype(str).tolist(), test=SHARE_FOR_TESTING)
@@ -141,9 +127,4 @@ def make_parts(
 ) -> Parts:
     """Make data sets of the parts of a fold."""
     inputs = torch.from_numpy(images).float().reshape(-1, *SHAPE) / LARGEST_VALUE
-    targets = torch.from_numpy(classes)
-    part = split.folds[fold]
-    training, validation, test = (
-        TensorDataset(inputs[part[name]], targets[part[name]]) for name in ("train", "validation", "test")
-    )
-    return Parts(training, validation, test, footprint)
+    return Parts(*split.cut(fold, inputs, torch.from_numpy(classes)), footprint)

@@ -27,30 +27,18 @@ def prepare(
     :param push: An address in the bucket to send them to as well.
     """
     # Imported here, so that `prepare --help` answers at once.
-    from dataclasses import replace
     from functools import partial
 
-    from labkit.data.footprint import identify_data
     from labkit.data.pipeline import Pipeline
-    from labkit.data.push import push_data
-    from labkit.data.statistics import data_analyze
-    from labkit.data.storage import Storage
+    from labkit.tracking.preparation import keep_data
 
     from .data import fold_by_font, fold_by_word, make_words
 
     environment = run.environment
     target = folder or (environment.data_path or environment.project_path / "data") / "words"
-    pipeline = Pipeline(extract=make_words, transform=partial(add_folds, fold_by_word), load=partial(write, target))
-    if fold_by == "font":
-        pipeline = replace(pipeline, transform=partial(add_folds, fold_by_font))
-    prepared = pipeline()
-
-    run.log_footprint(identify_data(prepared))
-    data_analyze(prepared / "images.zip")
-    if push:
-        with Storage(environment) as storage:
-            push_data(prepared, push, storage)
-    print(f"to use it   train --data {push or prepared} --expect {str(run.root)[:8]}")
+    fold = fold_by_font if fold_by == "font" else fold_by_word
+    pipeline = Pipeline(extract=make_words, transform=partial(add_folds, fold), load=partial(write, target))
+    keep_data(run, pipeline(), push)
 
 
 def add_folds(fold: "Callable[[Words], Split]", words: "Words") -> "tuple[Words, Split]":

@@ -41,7 +41,7 @@ def train(
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The images of one step; of each word about as many.
+    :param batch_size: The images that one process takes at a time; of each word about as many.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
@@ -84,9 +84,10 @@ def train(
         execution=execution,
     )
     run.log_figure("curves", plot_curves(run.history))
-    images, vectors, words = predict(task, validation)
-    run.log_figure("neighbours-validation", plot_neighbours(images, vectors, words))
-    run.log_figure("embedding-validation", plot_embedding(embed(vectors), words, WORDS))
+    if run.is_led_here:
+        images, vectors, words = predict(task, validation)
+        run.log_figure("neighbours-validation", plot_neighbours(images, vectors, words))
+        run.log_figure("embedding-validation", plot_embedding(embed(vectors), words, WORDS))
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.003) -> "Task":

@@ -93,18 +93,12 @@ def fold_by_source(passages: Sequence[Passage]) -> Split:
 
 def make_parts(passages: Sequence[Passage], split: Split, fold: int, footprint: Footprint) -> Parts:
     """Make data sets of the parts of a fold; only what is to learn from says which words there are."""
-    part = split.folds[fold]
-    vocabulary = find_vocabulary([passages[index].text for index in part["train"]])
+    known, judged = ([passages[index].text for index in split.folds[fold][part]] for part in ("train", "validation"))
+    vocabulary = find_vocabulary(known)
     numbers = {word: number for number, word in enumerate(vocabulary)}
-
-    def make(indices: Sequence[int]) -> TensorDataset:
-        chosen = [passages[index] for index in indices]
-        inputs = torch.stack([encode(passage.text, numbers) for passage in chosen])
-        return TensorDataset(inputs, torch.tensor([TOPICS.index(passage.topic) for passage in chosen]))
-
-    training, validation, test = (make(part[name]) for name in ("train", "validation", "test"))
-    texts = [passages[index].text for index in part["validation"]]
-    return Parts(training, validation, test, footprint, texts, vocabulary)
+    inputs = torch.stack([encode(passage.text, numbers) for passage in passages])
+    targets = torch.tensor([TOPICS.index(passage.topic) for passage in passages])
+    return Parts(*split.cut(fold, inputs, targets), footprint, judged, vocabulary)
 
 
 def find_vocabulary(texts: Sequence[str]) -> list[str]:

@@ -25,20 +25,13 @@ def prepare(run: Run, *, folder: Path | None = None, push: str | None = None) ->
     # Imported here, so that `prepare --help` answers at once.
     from functools import partial
 
-    from labkit.data.footprint import identify_data
     from labkit.data.pipeline import Pipeline
-    from labkit.data.push import push_data
-    from labkit.data.storage import Storage
+    from labkit.tracking.preparation import keep_data
 
     environment = run.environment
     target = folder or (environment.data_path or environment.project_path / "data") / "passages"
-    prepared = Pipeline(extract=read_passages, transform=add_folds, load=partial(write, target))()
-
-    run.log_footprint(identify_data(prepared))
-    if push:
-        with Storage(environment) as storage:
-            push_data(prepared, push, storage)
-    print(f"to use it   train --data {push or prepared} --expect {str(run.root)[:8]}")
+    pipeline = Pipeline(extract=read_passages, transform=add_folds, load=partial(write, target))
+    keep_data(run, pipeline(), push)
 
 
 def add_folds(passages: list[Passage]) -> "tuple[list[Passage], Split]":

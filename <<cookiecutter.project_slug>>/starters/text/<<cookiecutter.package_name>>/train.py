@@ -39,7 +39,7 @@ def train(
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The passages of one step.
+    :param batch_size: The passages that one process takes at a time.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".

@@ -10,11 +10,11 @@ from .project import Project
 
 
 def test_a_trained_network_knows_what_a_text_is_about(project: Project) -> None:
-    assert train.main(["--seed", "0"]) == 0
+    assert train.main(["--seed", "0", "--duration", "3 epochs", "--validation-every", "3 epochs"]) == 0
     assert evaluate.main(["--export", "torch"]) == 0
 
     run = project.run
-    assert run.data.metrics["test/accuracy"] >= 0.72
+    assert run.data.metrics["test/accuracy"] >= 0.6  # after so short a training
     figures = {Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")}
     assert figures == {"curves", "confusion-validation", "scores-validation", "confusion-test"}
     texts = project.path / "runs" / run.info.run_id / "texts"

@@ -8,6 +8,8 @@ from .project import Project
 
 
 def test_what_is_prepared_is_what_comes_with_scipy_and_can_be_trained_with(project: Project) -> None:
+    from labkit.training.duration import Duration
+
     assert prepare.main([]) == 0
     folder = project.path / "data" / "passages"
     assert sorted(path.name for path in folder.iterdir()) == [".labkit", "passages.csv", "split.json"]
@@ -16,5 +18,6 @@ def test_what_is_prepared_is_what_comes_with_scipy_and_can_be_trained_with(proje
     for part, other in zip(prepared[:3], read[:3], strict=True):
         assert torch.equal(part.tensors[0], other.tensors[0])
         assert torch.equal(part.tensors[1], other.tensors[1])
-    words = ["--data", str(folder), "--duration", "3 steps", "--expect", prepared.footprint.root]
-    assert train.main(words) == 0
+    run = project.make_run()
+    train(run, data=str(folder), duration=Duration(3, "steps"), validation_every=Duration(3, "steps"))
+    assert run.root == prepared.footprint.root

@@ -1,18 +1,15 @@
+import math
+
 import pytest
+import torch
 
-from << cookiecutter.package_name >>.train import train
-
-from .project import Project
-
-HEAVY = {"torch", "lightning", "mlflow", "numpy", "matplotlib", "sklearn", "tensorboard"}
+from << cookiecutter.package_name >>.data import VOCABULARY
+from << cookiecutter.package_name >>.passage import LENGTH, TOPICS
+from << cookiecutter.package_name >>.train import make_task
 
 
-@pytest.mark.parametrize("name", ["prepare", "train", "recipe"])
-def test_help_answers_without_what_takes_long_to_import(project: Project, name: str) -> None:
-    module = train.__module__.replace("train", name)
-    done = project.execute("-X", "importtime", "-m", module, "--help")
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: {name} ")
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    assert "labkit" in imported
-    assert imported & HEAVY == set()
+def test_before_it_learns_every_topic_is_as_likely() -> None:
+    texts, classes = torch.randint(VOCABULARY, (8, LENGTH)), torch.arange(8) % len(TOPICS)
+    result = make_task("mlp").compute([texts, classes])
+    assert result.prediction.shape == (8, len(TOPICS))
+    assert result.loss.item() == pytest.approx(math.log(len(TOPICS)), abs=0.2)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .digits import read_digits
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,11 +36,9 @@ def make_clips() -> Clips:
     :return: The clips, one a digit.
     """
     import numpy as np
-    from sklearn.datasets import load_digits
 
     generator = np.random.default_rng(0)
-    images, _ = load_digits(return_X_y=True)
-    digits = np.asarray(images, np.uint8).reshape(-1, 8, 8)
+    digits = read_digits().images
     classes = np.arange(len(digits)) % len(MOTIONS)
     starts = generator.integers(0, (SIZE, SIZE, 4), (len(digits), 3)).tolist()
     clips = [

@@ -13,8 +13,8 @@ from labkit.data.storage import Storage
 from labkit.environment import Environment
 
 from .clip import Clips, make_clips
+from .digits import LARGEST_VALUE
 
-LARGEST_VALUE: Final = 16
 FOLDS: Final = 4
 SHARE_FOR_TESTING: Final = 0.2
 
@@ -48,7 +48,8 @@ def find_parts(environment: Environment, source: str | None = None, fold: int = 
 
 def read_clips(folder: Path) -> Clips:
     """Read what `prepare` wrote."""
-    return Clips(np.load(folder / "frames.npy"), np.load(folder / "classes.npy"))
+    with np.load(folder / "clips.npz") as arrays:
+        return Clips(**arrays)
 
 
 def fold_clips(clips: Clips) -> Split:
@@ -60,9 +61,4 @@ def fold_clips(clips: Clips) -> Split:
 def make_parts(clips: Clips, split: Split, fold: int, footprint: Footprint) -> Parts:
     """Make data sets of the parts of a fold."""
     inputs = torch.from_numpy(clips.frames).float().unsqueeze(1) / LARGEST_VALUE
-    targets = torch.from_numpy(clips.classes)
-    part = split.folds[fold]
-    training, validation, test = (
-        TensorDataset(inputs[part[name]], targets[part[name]]) for name in ("train", "validation", "test")
-    )
-    return Parts(training, validation, test, footprint)
+    return Parts(*split.cut(fold, inputs, torch.from_numpy(clips.classes)), footprint)

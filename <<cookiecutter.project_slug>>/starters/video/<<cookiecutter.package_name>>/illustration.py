@@ -1,10 +1,40 @@
 """Pictures of clips, and of what a model makes of them."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from labkit.report.figures import plot_confusion
+from labkit.tracking.run import Run
+
+from .clip import MOTIONS
+from .data import Parts
+
+if TYPE_CHECKING:
+    from labkit.training.task import Task
+
+CLIPS_SHOWN: Final = 8
+
+
+def illustrate(task: "Task", run: Run, parts: Parts) -> None:
+    """Keep pictures of the last validation, and some of its clips with what they are taken for.
+
+    :param task: The task with its weights.
+    :param run: The run that keeps them.
+    :param parts: The data, of which the validation set is looked at.
+    """
+    if not run.is_led_here:
+        return
+    counts = task.results["validation"]["confusion"].cpu().numpy()
+    run.log_figure("confusion-validation", plot_confusion(counts, MOTIONS))
+    clips, classes = (tensor[:CLIPS_SHOWN] for tensor in parts.validation.tensors)
+    with torch.no_grad():
+        probabilities = task.eval()(clips.to(task.device)).softmax(dim=1).cpu()
+    run.log_figure("clips-validation", plot_clips(clips.numpy(), probabilities.numpy(), classes.numpy(), MOTIONS))
 
 
 def plot_clips(

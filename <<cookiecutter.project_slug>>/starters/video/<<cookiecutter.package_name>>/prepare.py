@@ -25,20 +25,13 @@ def prepare(run: Run, *, folder: Path | None = None, push: str | None = None) ->
     # Imported here, so that `prepare --help` answers at once.
     from functools import partial
 
-    from labkit.data.footprint import identify_data
     from labkit.data.pipeline import Pipeline
-    from labkit.data.push import push_data
-    from labkit.data.storage import Storage
+    from labkit.tracking.preparation import keep_data
 
     environment = run.environment
     target = folder or (environment.data_path or environment.project_path / "data") / "clips"
-    prepared = Pipeline(extract=make_clips, transform=add_folds, load=partial(write, target))()
-
-    run.log_footprint(identify_data(prepared))
-    if push:
-        with Storage(environment) as storage:
-            push_data(prepared, push, storage)
-    print(f"to use it   train --data {push or prepared} --expect {str(run.root)[:8]}")
+    pipeline = Pipeline(extract=make_clips, transform=add_folds, load=partial(write, target))
+    keep_data(run, pipeline(), push)
 
 
 def add_folds(clips: Clips) -> "tuple[Clips, Split]":
@@ -49,7 +42,7 @@ def add_folds(clips: Clips) -> "tuple[Clips, Split]":
 
 
 def write(folder: Path, prepared: "tuple[Clips, Split]") -> Path:
-    """Load: write ``frames.npy``, ``classes.npy`` and ``split.json``, all of them or nothing.
+    """Load: write ``clips.npz`` and ``split.json``, both or nothing.
 
     :param folder: Where they go.
     :param prepared: The clips, and which are in which part.
@@ -63,8 +56,7 @@ def write(folder: Path, prepared: "tuple[Clips, Split]") -> Path:
 
     clips, split = prepared
     with make_folder(folder) as unfinished:
-        np.save(unfinished / "frames.npy", clips.frames)
-        np.save(unfinished / "classes.npy", clips.classes)
+        np.savez(unfinished / "clips.npz", **clips._asdict())
         write_split(split, unfinished / "split.json")
     return folder.absolute()
 

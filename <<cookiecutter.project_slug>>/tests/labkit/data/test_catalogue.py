@@ -23,7 +23,7 @@ from scipy.io import savemat
 
 from labkit.command import UsageError
 from labkit.data.archive import open_archive
-from labkit.data.catalogue import CATALOGUE, Checksum, DataFile, Dataset, fetch
+from labkit.data.catalogue import CATALOGUE, Checksum, DataFile, Dataset, fetch, read_images
 from labkit.data.catalogue.format import read_cifar, read_idx, read_stl10_images, read_svhn
 from labkit.data.catalogue.known import GARMENTS
 from labkit.data.fetch import data_fetch, find_dataset
@@ -160,8 +160,12 @@ def test_stl10_is_fetched_and_converted_with_its_unlabelled_images(web: WebServe
         "class_names.txt": b"airplane\nbird\n",
         "fold_indices.txt": b"0 1\n",
     }
-    found, table = read(fetch(serve(web, "stl-10", {"stl10_binary.tar.gz": make_tar(content)}), store))
+    folder = fetch(serve(web, "stl-10", {"stl10_binary.tar.gz": make_tar(content)}), store)
+    found, table = read(folder)
     assert np.array_equal(found, images[[2, 0, 1, 3, 4]])
+    again, labels = read_images(folder)
+    assert np.array_equal(again, found)
+    assert labels.tolist() == [0, 1, 0, -1, -1]
     assert table == [
         ("test", "0", "airplane"),
         ("train", "1", "bird"),

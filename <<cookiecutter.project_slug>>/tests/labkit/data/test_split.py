@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,6 +213,14 @@ class TestFolds:
     def test_keep_classes_in_proportion(self) -> None:
         split = make_folds(400, 5, labels=LABELS)
         assert all(sum(LABELS[index] == "rare" for index in fold["validation"]) == 20 for fold in split.folds)
+
+    def test_are_cut_out_of_tensors(self) -> None:
+        split = make_folds(10, 4, test=0.2)
+        squares = torch.arange(10) ** 2
+        parts = split.cut(3, torch.arange(10), squares)
+        for part, name in zip(parts, ("train", "validation", "test"), strict=True):
+            assert part.tensors[0].tolist() == split.folds[3][name]
+            assert torch.equal(part.tensors[1], squares[split.folds[3][name]])
 
     def test_refuse_more_folds_than_samples_or_groups(self) -> None:
         for folds, groups in ((1, None), (11, None), (3, ["a", "b"] * 5)):
