@@ -3,8 +3,9 @@
 Run by `make benchmark NAME=loop`. All variants take the same model, loss, optimiser, batches and number of steps; each
 is timed several times in turn, and the best time of each counts. What is timed is this process's share of the
 processors, in one thread: threads that wait for one another would be timed too, and they wait the longer, the more the
-machine does besides. Labkit has everything on: exact epoch metrics, the loss
-and learning rate of every step recorded and sent to an SQLite store by a process of its own, checkpoints.
+machine does besides. Labkit has everything on: exact epoch metrics, the loss and learning rate of every step recorded
+and sent to an SQLite store by a process of its own, checkpoints every minute, a progress bar. An epoch ends with a
+validation, and with Labkit's pictures of it; that is timed apart, since how often it comes is the user's choice.
 """
 
 import argparse
@@ -18,18 +19,19 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from labkit.data.loading import Loader
 from labkit.environment import Environment
+from labkit.report.illustration import ConfusionPicture
 from labkit.tracking.attempt import attempt
 from labkit.tracking.run import Envelope, create_run
 from labkit.training import tasks
 from labkit.training.duration import Duration, Interval
 from labkit.training.task import Task
 from labkit.training.trainer import fit
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,6 +42,10 @@ CLASSES = 10
 FEATURES = 128
 TOKENS = 17
 BATCH_SIZE = 64
+COPIES = 10
+"""Of the digits, or an epoch would have only 29 steps."""
+EPOCHS = 2
+"""The first one warms up."""
 
 Seconds = float
 
@@ -136,7 +142,8 @@ def load_digits() -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
 
     images, classes = load_digits(return_X_y=True)
-    return torch.from_numpy(images).float().reshape(-1, 1, 8, 8) / 16, torch.from_numpy(classes).long()
+    images, classes = torch.from_numpy(images).float().reshape(-1, 1, 8, 8) / 16, torch.from_numpy(classes).long()
+    return images.repeat(COPIES, 1, 1, 1), classes.repeat(COPIES)
 
 
 def make_task(case: Case) -> Task:
@@ -158,81 +165,91 @@ class Bare(LightningModule):
             self.log("train/loss", loss)
         return loss
 
+    def validation_step(self, batch: Any, _: int) -> None:
+        self.log("validation/loss", self.task.compute(batch).loss)
+
     def configure_optimizers(self) -> AdamW:
         return AdamW(self.parameters(), lr=1e-3)
 
 
-class Clock:
-    """Times the steps alone: without the start and end of a trainer, which a real training does once."""
+class Times(NamedTuple):
+    """What an epoch took."""
+
+    steps: Seconds
+    validation: Seconds
+
+
+class Clock(Callback):
+    """Times the last epoch, without the start and end of a trainer, which a training has once."""
 
     def __init__(self) -> None:
-        self.start = self.end = 0.0
+        self.begin = self.after_steps = self.end = 0.0
 
-    def callback(self) -> Any:
-        from lightning.pytorch import Callback
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.begin = time.process_time()
 
-        clock = self
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        self.after_steps = time.process_time()
 
-        class Timing(Callback):
-            def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-                if trainer.current_epoch == 1:
-                    clock.start = time.process_time()
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.end = time.process_time()
 
-            def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-                clock.end = time.process_time()
-
-        return Timing()
+    @property
+    def times(self) -> Times:
+        return Times(self.after_steps - self.begin, self.end - self.after_steps)
 
 
-def time_plain(task: Task, data: TensorDataset, epochs: int) -> Seconds:
-    loader = DataLoader(data, BATCH_SIZE, shuffle=True)
+def time_plain(task: Task, training: TensorDataset, validation: TensorDataset) -> Times:
+    loader, judged = DataLoader(training, BATCH_SIZE, shuffle=True), DataLoader(validation, 512)
     optimizer = AdamW(task.parameters(), lr=1e-3)
-    start = 0.0
-    for epoch in range(epochs + 1):
-        if epoch == 1:
-            start = time.process_time()
+    begin = after_steps = 0.0
+    for _ in range(EPOCHS):
+        begin = time.process_time()
         for batch in loader:
             optimizer.zero_grad()
             task.compute(batch).loss.backward()
             optimizer.step()
-    return time.process_time() - start
+        after_steps = time.process_time()
+        with torch.no_grad():
+            for batch in judged:
+                task.compute(batch)
+    return Times(after_steps - begin, time.process_time() - after_steps)
 
 
-def time_lightning(task: Task, data: TensorDataset, epochs: int, *, log_each_step: bool) -> Seconds:
+def time_lightning(task: Task, training: TensorDataset, validation: TensorDataset, *, log_each_step: bool) -> Times:
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            max_epochs=epochs + 1,
-            callbacks=[clock.callback()],
+            max_epochs=EPOCHS,
+            callbacks=[clock],
             logger=CSVLogger(folder) if log_each_step else False,
             log_every_n_steps=1,
+            num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             accelerator="cpu",
         )
-        trainer.fit(Bare(task, log_each_step=log_each_step), DataLoader(data, BATCH_SIZE, shuffle=True))
-    return clock.end - clock.start
+        loaders = DataLoader(training, BATCH_SIZE, shuffle=True), DataLoader(validation, 512)
+        trainer.fit(Bare(task, log_each_step=log_each_step), *loaders)
+    return clock.times
 
 
-def time_labkit(task: Task, data: TensorDataset, epochs: int, environment: Environment) -> Seconds:
+def time_labkit(task: Task, training: TensorDataset, validation: TensorDataset, environment: Environment) -> Times:
     clock = Clock()
     run = create_run(environment, Envelope(entry_point="train", arguments={}, seed=1), experiment_name="benchmark")
-    training = Loader(data, batch_size=BATCH_SIZE, seed=1, shuffle=True)
-    validation = Loader(data, batch_size=512, seed=1)
     with attempt(run):
         fit(
             task,
             run,
-            training,
-            validation,
-            duration=Duration(epochs + 1, "epochs"),
-            validation_every=Duration(10**6, "epochs"),
+            Loader(training, batch_size=BATCH_SIZE, seed=1, shuffle=True),
+            Loader(validation, batch_size=512, seed=1),
+            duration=Duration(EPOCHS, "epochs"),
             checkpoint_every=Interval(1, "minutes"),
-            callbacks=[clock.callback()],
+            callbacks=[ConfusionPicture(run), clock],
             accelerator="cpu",
         )
-    return clock.end - clock.start
+    return clock.times
 
 
 @contextlib.contextmanager
@@ -244,42 +261,46 @@ def temporary_store() -> Generator[Environment]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=20, help="epochs that are timed, 29 steps each")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--only", choices=CASES, action="append", help="a task, or several: all by default")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     images, classes = load_digits()
-    steps = -(-len(images) // BATCH_SIZE) * options.epochs
+    steps = -(-len(images) // BATCH_SIZE)
     with temporary_store() as environment:
         for name in options.only or CASES:
             case = CASES[name]
-            data = case.make_data(images, classes)
-            variants: dict[str, Callable[[Task], Seconds]] = {
-                "plain loop": partial(time_plain, data=data, epochs=options.epochs),
-                "bare Lightning": partial(time_lightning, data=data, epochs=options.epochs, log_each_step=False),
-                "Lightning, logging steps": partial(
-                    time_lightning, data=data, epochs=options.epochs, log_each_step=True
-                ),
-                "Labkit, everything on": partial(
-                    time_labkit, data=data, epochs=options.epochs, environment=environment
-                ),
+            training = case.make_data(images, classes)
+            validation = case.make_data(images[: len(images) // COPIES], classes[: len(images) // COPIES])
+            variants: dict[str, Callable[[Task, TensorDataset, TensorDataset], Times]] = {
+                "plain loop": time_plain,
+                "bare Lightning": partial(time_lightning, log_each_step=False),
+                "Lightning, logging steps": partial(time_lightning, log_each_step=True),
+                "Labkit, everything on": partial(time_labkit, environment=environment),
             }
-            times: dict[str, list[Seconds]] = {variant: [] for variant in variants}
+            times: dict[str, list[Times]] = {variant: [] for variant in variants}
             for _ in range(options.repetitions):
                 for variant, measure in variants.items():
                     with contextlib.redirect_stdout(io.StringIO()):
-                        times[variant].append(measure(make_task(case)))
-            plain, bare = min(times["plain loop"]), min(times["bare Lightning"])
-            print(f"\n{name}, {steps} steps of {BATCH_SIZE}", flush=True)
-            for variant, seconds in times.items():
-                best = min(seconds)
-                print(
-                    f"  {variant:<30}{steps / best:8.0f} steps/s   {plain / best:5.2f} of the plain loop"
-                    f"   {bare / best:5.2f} of bare Lightning",
-                    flush=True,
-                )
+                        times[variant].append(measure(make_task(case), training, validation))
+            print_table(
+                name, steps, {variant: Times(*map(min, zip(*all_, strict=True))) for variant, all_ in times.items()}
+            )
+
+
+def print_table(name: str, steps: int, best: dict[str, Times]) -> None:
+    """Print how fast each variant is, and where the time of a step goes: what each adds to the one above it."""
+    print(f"\n{name}, an epoch of {steps} steps of {BATCH_SIZE}, and a validation")
+    bare, before = best["bare Lightning"].steps, 0.0
+    for variant, seconds in best.items():
+        print(
+            f"  {variant:<26}{steps / seconds.steps:7.0f} steps/s   {bare / seconds.steps:5.2f} of bare Lightning"
+            f"   {(seconds.steps - before) / steps * 1e6:+7.0f} µs a step   {seconds.validation:6.2f} s the validation",
+            flush=True,
+        )
+        if variant != "Lightning, logging steps":
+            before = seconds.steps
 
 
 if __name__ == "__main__":
