@@ -31,7 +31,7 @@ from labkit.tracking.notification import Notifier
 from labkit.tracking.patient_file import PatientFile
 from labkit.tracking.relocation import catch_up
 from labkit.tracking.run import Run, now
-from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT
+from labkit.tracking.sender import EXIT_REFUSED, EXIT_SENT, LOG
 from labkit.tracking.spool import FILE_NAME
 from labkit.tracking.state import ATTEMPT_TAG, RUN_LOCK, State, read_state
 
@@ -41,7 +41,6 @@ SECONDS_TO_WAIT_FOR_THE_SENDER: Final = 900.0
 """It gives up much sooner where the store does not answer; a large file may take this long."""
 SECONDS_TO_WAIT_WHEN_INTERRUPTED: Final = 20.0
 """A scheduler allows little more between its signal and the end."""
-SENDER_LOG: Final = "sender.log"
 
 
 class Outcome:
@@ -203,7 +202,9 @@ def _hold(run: Run) -> Generator[None]:
 
 def _start_sender(run: Run) -> subprocess.Popen[bytes]:
     """Start the sender in a session of its own: it outlives this process, and no signal for this one reaches it."""
-    with (run.folder / SENDER_LOG).open("ab") as log:
+    if sender := run.begin_sending():
+        return sender
+    with (run.folder / LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "labkit.tracking.sender", str(run.folder)],
             stdin=subprocess.DEVNULL,
@@ -229,7 +230,7 @@ def _await_sender(sender: subprocess.Popen[bytes], run: Run, seconds: float) -> 
         return
     where = f"run {run.identifier}"
     if code == EXIT_REFUSED:
-        message = f"Part of {where} could not be sent, for the reasons in {run.folder / SENDER_LOG}."
+        message = f"Part of {where} could not be sent, for the reasons in {run.folder / LOG}."
     else:
         message = (
             f"Not all of {where} has reached {run.masker.mask(run.environment.mlflow_tracking_uri)}: "

@@ -18,10 +18,8 @@ import functools
 import inspect
 import random
 import sys
-import tempfile
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Concatenate, Final, Generic, Literal, ParamSpec
 
 from labkit.command import (
@@ -40,7 +38,8 @@ from labkit.option_group import flatten
 from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.parameter import Plain, decode, encode, interpret
 from labkit.tracking.patient_file import DISK_IS_FULL
-from labkit.tracking.run import Envelope, Run, create_run, open_run
+from labkit.tracking.registration import Request, make_run, register
+from labkit.tracking.run import Run, open_run
 
 P = ParamSpec("P")
 LARGEST_SEED: Final = 2**32 - 1
@@ -106,7 +105,8 @@ class EntryPoint(Generic[P]):
             elif continues:
                 run = self._continue(given, environment)
             else:
-                run = self._create(given, environment, words)
+                run, gaps = register(self._request(given, words), environment, self.function)
+                self._report(gaps)
             hints = typing.get_type_hints(self.function)
             parameters = _own_parameters(self.function)
             # A run does not record secrets: they are what this command line says.
@@ -154,7 +154,9 @@ class EntryPoint(Generic[P]):
         given = self.parse(argv)
         if "run_id" in given:
             raise UsageError("--run-id names a run that is there already: leave it out to create one.")
-        return self._create(given, environment, argv)
+        run, gaps = make_run(self._request(given, argv), environment)
+        self._report(gaps)
+        return run
 
     def parse(self, words: Sequence[str]) -> dict[str, Any]:
         """Read a command line.
@@ -213,38 +215,26 @@ class EntryPoint(Generic[P]):
             **{name: options[name] for name in ("seed", "expect", "on_dirty")},
         }
 
-    def _create(self, given: dict[str, Any], environment: Environment, words: Sequence[str]) -> Run:
-        from labkit.data.footprint import check_root
-        from labkit.tracking.provenance import capture, describe_changes, describe_gaps
-
-        program = program_name(self.function)
-        seed = given.get("seed")
-        if seed is None:
-            seed = random.SystemRandom().randint(0, LARGEST_SEED)
+    def _request(self, given: dict[str, Any], words: Sequence[str]) -> Request:
+        """Say what run a command line asks for."""
         for name in ("run_name", "experiment_name"):
             if not given.get(name, name).strip():
                 raise UsageError(f"{_option(name)} is empty: give a name, or leave it out.")
-        if "expect" in given:
-            check_root(given["expect"])
-        arguments = self.complete(given)
-        with tempfile.TemporaryDirectory() as folder:
-            secrets = find_secrets_in_arguments(arguments)
-            provenance = capture(environment, Path(folder), [program, *words], secrets=secrets)
-            source = provenance.source
-            if given.get("on_dirty") == "refuse" and source.is_dirty:
-                raise UsageError(f"{describe_changes(source)}: commit first, or leave out --on-dirty refuse.")
-            if gaps := describe_gaps(source):
-                print(f"{program}: {gaps}", file=sys.stderr)
-            return create_run(
-                environment,
-                Envelope(
-                    entry_point=program, arguments=arguments, seed=seed, source=source, expect=given.get("expect")
-                ),
-                experiment_name=given.get("experiment_name") or self.study,
-                run_name=given.get("run_name"),
-                tags=provenance.tags | ({"mlflow.note.content": given["note"]} if given.get("note") else {}),
-                files=sorted(Path(folder).iterdir()),
-            )
+        seed = given.get("seed")
+        return Request(
+            words=(program_name(self.function), *words),
+            arguments=self.complete(given),
+            seed=random.SystemRandom().randint(0, LARGEST_SEED) if seed is None else seed,
+            experiment_name=given.get("experiment_name") or self.study,
+            run_name=given.get("run_name"),
+            note=given.get("note"),
+            expect=given.get("expect"),
+            refuses_changes=given.get("on_dirty") == "refuse",
+        )
+
+    def _report(self, gaps: str | None) -> None:
+        if gaps:
+            print(f"{program_name(self.function)}: {gaps}", file=sys.stderr)
 
     def _continue(self, given: dict[str, Any], environment: Environment) -> Run:
         run = open_run(environment, given.pop("run_id"))

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Mapping
@@ -77,6 +78,7 @@ class Run:
     :ivar stored_root: The root hash of its data, as the store had it when the run was opened.
     :ivar stored_attempt: The newest attempt, as the store had it when the run was opened.
     :ivar signals: Whether and how it has been asked to stop.
+    :ivar sender: The process that has created the run, and waits for its beginning to send what it says.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Run:
         self._knows_its_data = False
         self.masker = Masker(environment.secrets())
         self.signals = SignalWatch()
+        self.sender: subprocess.Popen[bytes] | None = None
         self.folder = environment.runs_path / identifier
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -130,6 +133,18 @@ class Run:
                 f"the run {self.identifier} has finished: `reproduce-run {self.identifier}` does the same again, and "
                 f"`{self.envelope.entry_point}` without --run-id something new."
             )
+
+    def begin_sending(self) -> "subprocess.Popen[bytes] | None":
+        """Let the process that waits for it send what the run says, if there is one.
+
+        :return: The process.
+        """
+        process, self.sender = self.sender, None
+        if process is None or process.stdin is None:
+            return None
+        with contextlib.suppress(BrokenPipeError), process.stdin as line:
+            line.write(b"\n")
+        return process
 
     @functools.cached_property
     def spool(self) -> Spool:
@@ -373,6 +388,19 @@ def create_run(
         path.write_text(json.dumps(asdict(envelope), indent=2), encoding="utf-8")
         store.log_artifact(identifier, str(path))
     return run
+
+
+def read_run(environment: Environment, identifier: str, name: str, experiment_name: str) -> Run:
+    """Describe a run that another process of this machine has just created, without asking the store.
+
+    :param environment: Says where the run's folder is.
+    :param identifier: The run's id.
+    :param name: Its readable name.
+    :param experiment_name: The experiment that it belongs to.
+    :return: The run.
+    """
+    envelope = _read_envelope(environment.runs_path / identifier / ENVELOPE)
+    return Run(identifier, name, experiment_name, envelope, environment)
 
 
 @contextlib.contextmanager

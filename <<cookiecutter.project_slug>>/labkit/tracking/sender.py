@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, RunTag
 
+LOG: Final = "sender.log"
 SENDER_LOCK: Final = "sender.lock"
 SECONDS_BETWEEN_LOOKS: Final = 0.1
 SECONDS_OF_PATIENCE: Final = 10.0
@@ -367,18 +368,27 @@ def _encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def main() -> int:
-    """Send the spool of the run whose folder the command line names."""
+def serve(folder: Path, environment: Environment) -> int:
+    """Be the process that sends a run's spool.
+
+    :param folder: The run's folder.
+    :param environment: Says which store.
+    :return: The exit code.
+    """
     # What ends the training, a Ctrl-C or the scheduler, still gives this process the time for the last words.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(PRIORITY)
-    environment = Environment.read()
     sys.stderr = MaskedStream(Masker(environment.secrets()), sys.stderr)
-    sender = send(Path(sys.argv[1]), environment)
+    sender = send(folder, environment)
     if not sender.has_sent_all:
         return EXIT_LEFT
     return EXIT_REFUSED if sender.refusals else EXIT_SENT
+
+
+def main() -> int:
+    """Send the spool of the run whose folder the command line names."""
+    return serve(Path(sys.argv[1]), Environment.read())
 
 
 if __name__ == "__main__":
