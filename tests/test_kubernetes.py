@@ -94,7 +94,7 @@ def test_a_session_is_submitted_once_and_watched_and_stopped(user: User, api: Ku
     # The same again does not run again.
     again = user("kubernetes-launch", "--run-id", session[1]).stdout
     assert "Nothing is left to submit" in again
-    assert len(api.find("jobs")) == 1
+    assert [one["metadata"]["uid"] for one in api.find("jobs")] == [job["metadata"]["uid"]]
 
     api.add_pod(name, 0, phase="Failed", exit_code=75, log="first\n")
     api.add_pod(name, 0, phase="Running", log="second\n")
@@ -133,14 +133,24 @@ def test_what_is_refused_leaves_nothing_behind_and_is_completed_by_launching_aga
     )
     assert api.find("secrets") == []
     api.refused.clear()
+
+    # Whatever is refused or not answered, though it was done, leaves nothing that would wait for ever.
+    for request in ("POST jobs", "POST secrets"):
+        api.unanswered = {request}
+        broken_off = user("kubernetes-launch", "--run-id", identifier, code=1).stderr
+        assert broken_off.startswith("kubernetes-launch: the cluster does not answer (")
+        assert f"0 of 1 jobs are submitted; the rest follow by: kubernetes-launch --run-id {identifier}" in broken_off
+        assert api.find("jobs") == api.find("secrets") == []
+    api.unanswered.clear()
     user("kubernetes-launch", "--run-id", identifier)
-    assert len(api.find("jobs")) == len(api.find("secrets")) == 1
+    (job,), (secret,) = api.find("jobs"), api.find("secrets")
+    assert [owner["uid"] for owner in secret["metadata"]["ownerReferences"]] == [job["metadata"]["uid"]]
 
 
 def test_a_dry_run_shows_what_would_be_sent_and_asks_nobody(user: User, api: KubernetesApi, tmp_path: Path) -> None:
     printed = user("kubernetes-launch", *TRAIN, "--dry-run").stdout
     assert api.requests == []
-    secret, job = yaml.safe_load_all(printed.partition("---\n")[2])
+    job, secret = yaml.safe_load_all(printed.partition("---\n")[2])
     assert set(secret["stringData"].values()) == {"[secret]"}
     validate(tmp_path, secret, job)
 

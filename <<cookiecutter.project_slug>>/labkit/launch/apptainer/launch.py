@@ -8,6 +8,7 @@ from labkit.environment import Environment
 from labkit.launch.apptainer.controller import Process, Site, find_idle, find_site, look, start
 from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job, require_one_machine
 from labkit.launch.cluster import ApptainerHost, find_cluster
+from labkit.launch.container import require_place
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
 from labkit.launch.sealing import Sealed, find_hash, seal
 from labkit.launch.session import Session, read_session
@@ -38,6 +39,7 @@ def apptainer_launch(request: Request, *, devices: str = "") -> int:
     def check(session: Session) -> None:
         resources = session.resources.over(profile.resources)
         require_one_machine(resources)
+        require_place(profile)
         choose_lanes(idle, resources.gpus or 0, None, units=1)
 
     sealed = seal(request, environment, check=check, for_other_machines=True)

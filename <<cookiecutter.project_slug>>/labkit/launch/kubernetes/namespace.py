@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from labkit.command import UnavailableError, UsageError
@@ -59,31 +61,26 @@ class Namespace:
         self._core = kubernetes.client.CoreV1Api(self._client)
 
     def submit(self, manifests: Sequence[Mapping[str, Any]]) -> None:
-        """Create what a Job needs and the Job, or nothing of it.
+        """Create a Job and what its pods wait for, or nothing of it.
 
-        What belongs to the Job goes with it.
+        The Job comes first: all else is its own from the beginning, and goes with it.
 
-        :param manifests: The Job is the last of them.
+        :param manifests: The Job is the first of them.
         :raises UnavailableError: If the cluster refuses, or does not answer.
         """
         from kubernetes.client import V1Job
 
-        *others, job = manifests
+        job, *others = manifests
         name = job["metadata"]["name"]
-        made: list[str] = []
         with explained(self.name):
             try:
-                for manifest in others:
-                    self._create(manifest)
-                    made.append(manifest["kind"])
                 created: Any = self._batch.create_namespaced_job(self.name, V1Job.model_validate(job))
+                owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created.metadata.uid}
+                for manifest in others:
+                    self._create({**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}})
             except BaseException:
-                for kind in made:
-                    self._delete(kind, name)
+                self._take_back(name)
                 raise
-            owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created.metadata.uid}
-            for kind in made:
-                self._patch(kind, name, {"metadata": {"ownerReferences": [owner]}})
 
     def find_work(self, launch: str | None = None) -> list[Work]:
         """List Jobs, the oldest first.
@@ -139,17 +136,16 @@ class Namespace:
         else:
             self._core.create_namespaced_service(self.name, V1Service.model_validate(manifest))
 
-    def _patch(self, kind: str, name: str, body: dict[str, Any]) -> None:
-        if kind == "Secret":
-            self._core.patch_namespaced_secret(name, self.name, body)
-        else:
-            self._core.patch_namespaced_service(name, self.name, body)
+    def _take_back(self, job: str) -> None:
+        """Delete a Job that may have been made; no other one has ever had its name."""
+        import urllib3
+        from kubernetes.client import ApiException
 
-    def _delete(self, kind: str, name: str) -> None:
-        if kind == "Secret":
-            self._core.delete_namespaced_secret(name, self.name)
-        else:
-            self._core.delete_namespaced_service(name, self.name)
+        try:
+            self._batch.delete_namespaced_job(job, self.name, propagation_policy="Foreground")
+        except (ApiException, urllib3.exceptions.HTTPError) as error:
+            if getattr(error, "status", None) != HTTPStatus.NOT_FOUND:
+                print(f"Something may be left: see `kubectl delete job {job} -n {self.name}`.", file=sys.stderr)
 
 
 @contextlib.contextmanager

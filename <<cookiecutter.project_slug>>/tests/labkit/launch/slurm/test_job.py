@@ -11,7 +11,8 @@ from tests.project import ROOT
 
 TEMPLATE = ROOT / "deploy" / "slurm.sh.j2"
 GOLDEN = Path(__file__).parent / "golden"
-OPENER = ("/home/me/my-research/.venv/bin/local-launch",)
+ENVIRONMENT = PurePosixPath("/home/me/my-research/.venv")
+SHA256 = "f" * 64
 FOLDER = PurePosixPath("/scratch/runs/jobs")
 JOBS = {
     "run": Job(
@@ -21,10 +22,14 @@ JOBS = {
         cluster=SlurmCluster(
             partition="gpu",
             modules=("cuda/12.8",),
-            paths=Paths(runs=PurePosixPath("/scratch/runs"), data=PurePosixPath("/scratch/the group's data")),
+            paths=Paths(
+                environment=ENVIRONMENT,
+                runs=PurePosixPath("/scratch/runs"),
+                data=PurePosixPath("/scratch/the group's data"),
+            ),
         ),
         resources=Resources(gpus=1, cpus=8, memory="32G", time="1d"),
-        opener=OPENER,
+        sha256=SHA256,
     ),
     "session": Job(
         launch="rates-1",
@@ -32,17 +37,20 @@ JOBS = {
         throttle=2,
         folder=PurePosixPath("/scratch/100%/jobs"),
         cluster=SlurmCluster(
-            account="a b", options={"exclusive": None, "qos": "high"}, variables={"OMP_NUM_THREADS": "1"}
+            account="a b",
+            container="/images/my image.sif",
+            options={"exclusive": None, "qos": "high"},
+            variables={"OMP_NUM_THREADS": "1"},
         ),
         resources=Resources(signal_before="1m", max_restarts=3),
-        opener=("apptainer", "exec", "/images/my image.sif", "local-launch"),
+        sha256=SHA256,
     ),
     "nodes": Job(
         launch="4f0c12",
         folder=FOLDER,
-        cluster=SlurmCluster(),
+        cluster=SlurmCluster(paths=Paths(environment=ENVIRONMENT)),
         resources=Resources(nodes=2, tasks_per_node=4, gpus=4, cpus=6),
-        opener=OPENER,
+        sha256=SHA256,
     ),
 }
 
