@@ -5,12 +5,13 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from commands import type_command
+from commands import HOSTILE, quote, type_command
 from images import Store
 from project import TOOLS, Project, run
 from services.kubernetes_api import KubernetesApi, Refusal
@@ -97,7 +98,7 @@ def test_a_session_is_submitted_once_and_watched_and_stopped(user: User, api: Ku
     assert [one["metadata"]["uid"] for one in api.find("jobs")] == [job["metadata"]["uid"]]
 
     api.add_pod(name, 0, phase="Failed", exit_code=75, log="first\n")
-    api.add_pod(name, 0, phase="Running", log="second\n")
+    running = api.add_pod(name, 0, phase="Running", log="second\n")
     api.add_pod(name, 1, phase="Pending")
     count, *table = user("kubernetes-status").stdout.splitlines()
     assert count == "3: 2 Pending, 1 Running"
@@ -108,10 +109,21 @@ def test_a_session_is_submitted_once_and_watched_and_stopped(user: User, api: Ku
         [f"{session[1]}/2", name, "Pending", "(without", "a", "pod)", "0", "seed=3"],
     ]
     assert "Running" in user("kubernetes-status", f"{session[1]}/0").stdout
-    log = user("kubernetes-log", f"{session[1]}/0", "--follow").stdout
+    log = user("kubernetes-log", f"{session[1]}/0").stdout
     assert re.sub(r"==> .*\n", "", log) == "first\nsecond\n"
     waiting = user("kubernetes-log", f"{session[1]}/1", code=2).stderr
     assert "has printed nothing yet" in waiting
+
+    # Who follows sees what is printed later, also by pods that have not begun, until the Job has ended.
+    with ThreadPoolExecutor() as threads:
+        following = threads.submit(user, "kubernetes-log", f"{session[1]}/0", "--follow")
+        api.await_requests("GET pods", 1)
+        api.logs[running] += "more\n"
+        api.add_pod(name, 0, phase="Running", log="third\n")
+        api.await_requests("GET pods", 2)
+        api.end_job(name)
+        assert re.sub(r"==> .*\n", "", following.result().stdout) == "first\nsecond\nmore\nthird\n"
+    del api.objects["jobs", name]["status"]["conditions"]
 
     one = user("kubernetes-stop", f"{session[1]}/0", code=2).stderr
     assert one.startswith("kubernetes-stop: Kubernetes ends a Job as a whole")
@@ -166,6 +178,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_asks_nobody(user: User, api: Kub
             "the runs are recorded in a file of this machine, which no pod can reach: ",
         ),
         (("--time", "10m", "--signal-before", "10m"), {}, 2, "--time 10m leaves nothing after --signal-before 10m: "),
+        (("--nodes", "2"), {}, 2, "--nodes needs a folder of runs that all pods share: "),
         (("--cluster", "other"), {}, 2, "there is no profile 'other' of the scheduler kubernetes in "),
     ],
 )
@@ -192,7 +205,8 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
 ) -> None:
     folder = user.project.folder.parent
     user.profile(yaml.safe_load(imaged.read("docker/training-image.yaml"))["digest"])
-    user("kubernetes-launch", "--entry-point", "train", "--argument-sets", "seed=1,2,architecture=mlp,duration=1 epoch")
+    sets = ("--argument-sets", "seed=1,2,architecture=mlp,duration=1 epoch")
+    user("kubernetes-launch", "--entry-point", "train", *sets, "--arguments", f"may-be-missing=[{quote(HOSTILE)}]")
     (user.project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after it was sealed')\n")
     (job,), (secret,) = api.find("jobs"), api.find("secrets")
     name = job["metadata"]["name"]
@@ -212,6 +226,7 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
         code = store.podman("wait", "trial-run").stdout.strip()
         log = store.podman("logs", "trial-run")
         assert code == "0", log.stdout + log.stderr
+        assert "/executed" not in store.podman("diff", "trial-run").stdout
         processes = store.podman("inspect", "trial-run").stdout
         assert CANARY not in json.dumps(json.loads(processes)[0]["Config"]["Cmd"])
     finally:
@@ -225,6 +240,8 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
         if "labkit.trial" in tags
     }
     assert states == {f"{job['metadata']['labels']['labkit/launch']}/1": "finished"}
+    envelopes = [json.loads(path.read_text()) for path in tracking.folder.glob("artifacts/*/*/artifacts/envelope.json")]
+    assert [HOSTILE] in [envelope["arguments"].get("may_be_missing") for envelope in envelopes]
 
 
 def _find_runs(tracking: TrackingServer) -> list[str]:

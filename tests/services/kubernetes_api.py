@@ -49,6 +49,7 @@ class KubernetesApi:
         """Requests that are done, but of which nobody is told: the connection breaks off."""
         self.requests: list[str] = []
         self._lock = threading.Lock()
+        self._asked = threading.Condition(self._lock)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
 
     def change_token(self) -> None:
@@ -59,8 +60,8 @@ class KubernetesApi:
         """Return all objects of a kind, the oldest first."""
         return [content for (other, _), content in self.objects.items() if other == kind]
 
-    def add_pod(self, job: str, index: int, *, phase: str, log: str = "", exit_code: int | None = None) -> None:
-        """Add a pod of a Job, as Kubernetes' controller would."""
+    def add_pod(self, job: str, index: int, *, phase: str, log: str = "", exit_code: int | None = None) -> str:
+        """Add a pod of a Job, as Kubernetes' controller would, and return its name."""
         name = f"{job}-{index}-{len(self.objects)}"
         state: Object = {"running": {}} if exit_code is None else {"terminated": {"exitCode": exit_code}}
         status: Object = {"name": "run", "state": state, "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
@@ -74,6 +75,17 @@ class KubernetesApi:
             "spec": {"containers": [{"name": "run"}]},
             "status": {"phase": phase, "containerStatuses": [status] if phase != "Pending" else []},
         }
+        return name
+
+    def await_requests(self, request: str, count: int) -> None:
+        """Wait until there were so many more requests of a kind, such as `GET pods`."""
+        with self._asked:
+            target = self.requests.count(request) + count
+            assert self._asked.wait_for(lambda: self.requests.count(request) >= target, timeout=120)
+
+    def end_job(self, name: str) -> None:
+        """Have a Job succeed, as Kubernetes' controller would."""
+        self.objects["jobs", name]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
 
     def write_configuration(self, path: Path) -> None:
         """Write a `kubeconfig` of a user who may use it."""
@@ -112,6 +124,7 @@ class KubernetesApi:
             raise Refusal(403, "Forbidden", f"you may not {method} {parts.path}")
         kind, name = match["kind"], match["name"]
         self.requests.append(f"{method} {kind}")
+        self._asked.notify_all()
         if method == "POST":
             return self._create(kind, body)
         if name is None:

@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from labkit.command import EXIT_DONE, UnavailableError, UsageError
 from labkit.environment import Environment
-from labkit.launch.cluster import KubernetesCluster, find_cluster
+from labkit.launch.cluster import KubernetesCluster, Resources, find_cluster
 from labkit.launch.kubernetes.job import DEFAULTS, TEMPLATE, Job, make_manifests, show_manifests
 from labkit.launch.kubernetes.namespace import Namespace
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
@@ -34,7 +34,9 @@ def kubernetes_launch(request: Request) -> int:
     work = namespace.find_work() if namespace else []  # before anything is sealed
 
     def check(session: Session) -> None:
-        session.resources.over(cluster.resources).over(DEFAULTS).require_time_to_work()
+        resources = session.resources.over(cluster.resources).over(DEFAULTS)
+        resources.require_time_to_work()
+        require_shared_runs(session, resources, cluster)
 
     sealed = seal(request, environment, check=check, for_other_machines=True)
     sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
@@ -120,6 +122,28 @@ def find_image(cluster: KubernetesCluster, environment: Environment) -> str:
             "TRAINING_IMAGE then names, or name one as `container` in deploy/clusters.yaml."
         )
     return image
+
+
+def require_shared_runs(session: Session, resources: Resources, cluster: KubernetesCluster) -> None:
+    """Make sure that pods which depend on one another's files see them.
+
+    :param session: Trials of it may learn from each other, by a file in the folder of the runs.
+    :param resources: Machines may share a run, and so its checkpoints.
+    :param cluster: The profile of the cluster.
+    :raises UsageError: If they would see nothing of each other.
+    """
+    depends = {
+        "--search bayesian": session.search == "bayesian",
+        "--prune": session.prune,
+        "--nodes": (resources.nodes or 1) > 1,
+    }
+    runs = cluster.paths.runs
+    if runs and any(runs.is_relative_to(volume) for volume in cluster.volumes):
+        return
+    if reason := next((option for option, is_asked_for in depends.items() if is_asked_for), None):
+        raise UsageError(
+            f"{reason} needs a folder of runs that all pods share: name one in `volumes` of the profile as paths.runs."
+        )
 
 
 def require_reachable(environment: Environment) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -28,6 +28,7 @@ class Pod:
     :ivar phase: Kubernetes' word for where it stands, and why.
     :ivar started: When it was made, as text that sorts.
     :ivar has_printed: Whether there is a log.
+    :ivar has_ended: Whether the log is complete.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Pod:
     phase: str
     started: str
     has_printed: bool
+    has_ended: bool = False
 
 
 class Namespace:
@@ -103,17 +105,15 @@ class Namespace:
             pods = self._list(self._core.list_namespaced_pod(self.name, label_selector=f"job-name={job}"))
         return sorted((_read_pod(pod, job) for pod in pods), key=lambda pod: (pod.index, pod.started))
 
-    def read_log(self, pod: str, *, follow: bool) -> Iterator[str]:
-        """Yield what a pod has printed, as it comes.
+    def read_log(self, pod: str) -> str:
+        """Return what a pod has printed until now.
 
         :param pod: Its name.
-        :param follow: Whether to go on until it has ended.
-        :return: Pieces of text.
+        :return: The text.
         """
         with explained(self.name):
-            answer: Any = self._core.read_namespaced_pod_log(pod, self.name, follow=follow, _preload_content=False)
-            for piece in answer.stream(decode_content=True):
-                yield piece.decode(errors="replace")
+            answer: Any = self._core.read_namespaced_pod_log(pod, self.name, _preload_content=False)
+            return answer.data.decode(errors="replace")
 
     def delete(self, job: str) -> None:
         """Delete a Job, whose pods are asked for a checkpoint and an end; its Secret goes with it.
@@ -203,6 +203,7 @@ def _read_pod(pod: Mapping[str, Any], job: str) -> Pod:
         phase=f"{phase} ({reason})" if reason else phase,
         started=metadata.get("creationTimestamp", ""),
         has_printed="running" in state or "terminated" in state,
+        has_ended="terminated" in state,
     )
 
 

@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -66,6 +67,17 @@ def test_shellcheck_has_nothing_to_say(name: str, tmp_path: Path) -> None:
     (tmp_path / "job.sh").write_text(render_job(TEMPLATE, JOBS[name]), encoding="utf-8")
     done = subprocess.run(["shellcheck", "job.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_job_whose_credentials_are_gone_says_so_and_does_nothing(tmp_path: Path) -> None:
+    job = replace(JOBS["run"], folder=PurePosixPath(tmp_path))
+    (tmp_path / job.own_folder / "ended").mkdir(parents=True)
+    variables = {"SLURM_JOB_ID": "12", "SLURMD_NODENAME": "n1", "PATH": "/usr/bin:/bin"}
+    words = ["bash", "-c", render_job(TEMPLATE, job)]
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "The credentials of this job are gone: launch it again."
+    assert done.returncode == 1
+    assert (tmp_path / job.own_folder / "ended" / "0").exists()
 
 
 def test_every_job_has_a_folder_of_its_own() -> None:
