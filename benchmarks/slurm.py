@@ -7,6 +7,7 @@ sealing and submitting is measured; both are in one process, which has imported 
 
 # pyright: reportMissingImports=false
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -17,12 +18,12 @@ from pathlib import Path
 
 from labkit.environment import Environment
 from labkit.launch.cluster import Paths, SlurmCluster
+from labkit.launch.handover import hand_over
 from labkit.launch.launcher import read_request
-from labkit.launch.sealing import seal
-from labkit.launch.slurm.controller import find_site, look, submit
-from labkit.launch.slurm.job import TEMPLATE, render_job
-from labkit.launch.slurm.launch import plan_jobs
-from labkit.launch.surroundings import find_variables, write_exports
+from labkit.launch.site import complete, find_site
+from labkit.launch.slurm.controller import FOLDER_OF_JOBS
+from labkit.launch.slurm.job import TEMPLATE
+from labkit.launch.slurm.launch import Queue
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "build" / "my-research"
@@ -34,12 +35,10 @@ RATES = ",".join(f"{number / 1000}" for number in range(1, RUNS + 1))
 def launch(environment: Environment, **options: str) -> None:
     """Do what `slurm-launch` does."""
     cluster = SlurmCluster(paths=Paths.model_validate({"environment": str(DEMO / ".venv")}), options={"hold": None})
-    site = find_site(cluster, environment)
-    view = look(site)
-    sealed = seal(read_request(options), environment)
-    variables = write_exports(find_variables(environment))
-    for job in plan_jobs(sealed, cluster, site, view):
-        submit(site, job, render_job(DEMO / TEMPLATE, job), variables)
+    cluster = complete(cluster, environment)
+    queue = Queue("held", cluster, find_site(cluster, FOLDER_OF_JOBS), DEMO / TEMPLATE)
+    with contextlib.redirect_stdout(None):
+        hand_over(read_request(options), environment, lambda *_: queue)
 
 
 def measure(action: Callable[[], object]) -> float:

@@ -109,7 +109,7 @@ def test_a_run_that_is_stopped_writes_a_checkpoint_and_goes_on_when_launched_aga
     words = ("--entry-point", "train", "--arguments", "architecture=mlp,duration=400 epochs,seed=1")
     identifier = user.launch(*words)
     user.await_training(1)
-    assert "Nothing is left to start" in user("apptainer-launch", "--run-id", identifier)  # it is under way
+    assert "Nothing is left to submit" in user("apptainer-launch", "--run-id", identifier)  # it is under way
     assert user("apptainer-stop", identifier) == "1 asked for a checkpoint and an end.\n"
     user.await_count(identifier, "1: 1 interrupted")
     assert (user.project.folder / "runs" / identifier / "checkpoints" / "last.ckpt").exists()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
@@ -12,7 +12,6 @@ from labkit.launch.record import Record, explain, read_yaml, with_underscores
 
 FILE: Final = Path("deploy", "clusters.yaml")
 
-Scheduler = Literal["slurm", "apptainer", "kubernetes"]
 Memory = Annotated[str, Field(pattern=r"^\d+[KMGT]$")]
 """An amount of memory: ``512M``, ``16G``."""
 TimeSpan = Annotated[str, AfterValidator(lambda text: parse_duration(text) and text)]
@@ -143,6 +142,7 @@ class KubernetesCluster(Cluster):
 
 
 AnyCluster = SlurmCluster | ApptainerHost | KubernetesCluster
+C = TypeVar("C", bound=Cluster)
 PROFILES: Final[TypeAdapter[dict[str, AnyCluster]]] = TypeAdapter(
     dict[str, Annotated[AnyCluster, Field(discriminator="scheduler")]]
 )
@@ -184,21 +184,21 @@ def _normalise(profile: Any) -> Any:
     return with_underscores({key: value for key, value in profile.items() if key not in own}) | own
 
 
-def find_cluster(project: Path, name: str | None, scheduler: Scheduler) -> AnyCluster:
+def find_cluster(project: Path, name: str | None, kind: type[C]) -> tuple[str, C]:
     """Find the profile to send work to.
 
     :param project: The folder that has ``deploy/clusters.yaml``.
-    :param name: Its name; by default, the first profile of the scheduler.
-    :param scheduler: What the launcher can talk to.
-    :return: The profile.
-    :raises UsageError: If there is none, or it is of another scheduler.
+    :param name: Its name; by default, the first profile of the kind.
+    :param kind: What the launcher can talk to.
+    :return: The name and the profile.
+    :raises UsageError: If there is none, or it is of another kind.
     """
     clusters = read_clusters(project)
-    fitting = [key for key, cluster in clusters.items() if cluster.scheduler == scheduler]
-    if name is None and fitting:
-        return clusters[fitting[0]]
-    if name is not None and name in fitting:
-        return clusters[name]
+    fitting = {key: cluster for key, cluster in clusters.items() if isinstance(cluster, kind)}
+    chosen = next(iter(fitting), None) if name is None else name
+    if chosen is not None and chosen in fitting:
+        return chosen, fitting[chosen]
     known = ", ".join(f"'{key}'" for key in fitting) or "none"
     wanted = f"profile '{name}'" if name is not None else "profile"
+    scheduler = kind.model_fields["scheduler"].default
     raise UsageError(f"there is no {wanted} of the scheduler {scheduler} in {project / FILE}, but {known}.")

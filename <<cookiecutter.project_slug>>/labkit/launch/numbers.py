@@ -1,9 +1,10 @@
 """Many numbers of trials, written in short."""
 
 import json
+from collections.abc import Iterable
 
 
-def find_spans(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
+def find_spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Write numbers in short, as the first and the last ones of what has no gap.
 
     :param numbers: The numbers, sorted, each once.
@@ -16,6 +17,15 @@ def find_spans(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
         else:
             spans.append((number, number))
     return spans
+
+
+def write_numbers(numbers: Iterable[int]) -> str:
+    """Write numbers for a reader, and for Slurm: ``0,3,5-9``.
+
+    :param numbers: As for :func:`find_spans`.
+    :return: The text.
+    """
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in find_spans(numbers))
 
 
 def read_spans(text: str | None) -> tuple[int, ...] | None:

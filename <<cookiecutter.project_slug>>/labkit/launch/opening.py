@@ -17,7 +17,7 @@ from labkit.launch.project import read_command
 from labkit.secret import is_masked
 from labkit.tracking.parameter import Plain
 from labkit.tracking.run import Run
-from labkit.tracking.source import unpack_source
+from labkit.tracking.source import Source, unpack_source
 
 SOURCE: Final = "source"
 """The folder, in that of a run or of a session, from which it is executed."""
@@ -97,12 +97,21 @@ def unpack(run: Run) -> Path:
     :return: The folder.
     :raises UsageError: If the run has no code, or it is damaged.
     """
-    source = run.envelope.source
-    if source is None:
-        raise UsageError(f"the run {run.identifier} was created without its code: start a new one.")
+    source = require_source(run)
     folder = run.folder_of_source / SOURCE
     unpack_source(run.source_archive(), folder, source.sha256)
     return folder
+
+
+def require_source(run: Run) -> Source:
+    """Return the code of a run.
+
+    :param run: The run.
+    :raises UsageError: If it has none.
+    """
+    if run.envelope.source is None:
+        raise UsageError(f"the run {run.identifier} was created without its code: start a new one.")
+    return run.envelope.source
 
 
 def execute(

@@ -1,9 +1,10 @@
 """Sealing what is to be run: checked by the entry point's own signature, and complete before anything executes."""
 
+import contextlib
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.arguments import write_arguments
 from labkit.launch.launcher import Request
-from labkit.launch.opening import select_secrets
+from labkit.launch.opening import require_source, select_secrets
 from labkit.launch.project import find_entry_point
 from labkit.launch.session import (
     Combination,
@@ -24,8 +25,10 @@ from labkit.launch.session import (
     find_spaces,
     parse_session,
     read_session,
+    update_session,
 )
 from labkit.launch.trial import (
+    CLUSTER_TAG,
     ENTRY_POINT,
     SESSION_FILE,
     SESSION_TAG,
@@ -41,10 +44,11 @@ from labkit.secret import Masker, find_secrets_in_arguments, is_masked
 from labkit.tracking.entry_point import LARGEST_SEED
 from labkit.tracking.parameter import Plain, encode
 from labkit.tracking.provenance import capture, describe_changes, describe_gaps
-from labkit.tracking.run import Envelope, Run, create_run, open_run
+from labkit.tracking.run import Envelope, Run, create_run, open_run, read_tags
 
 VERSION_TAG: Final = "labkit.version"
 """What the user called the version whose code is executed."""
+HASH_OF_WHAT_IS_NOT_SEALED: Final = "0" * 64
 PLACEHOLDER: Final = "ID"
 """Stands for the id in what `--dry-run` prints."""
 
@@ -59,6 +63,7 @@ class Sealed:
     :ivar session: What the user and the file say about how and where.
     :ivar trials: The numbers of the trials to execute; None for a run.
     :ivar secrets: The arguments of a run that it does not record.
+    :ivar sha256: The hash of its code.
     """
 
     identifier: str
@@ -67,6 +72,7 @@ class Sealed:
     session: Session
     trials: tuple[int, ...] | None = None
     secrets: dict[str, Plain] = field(default_factory=dict, repr=False)
+    sha256: str = HASH_OF_WHAT_IS_NOT_SEALED
 
     @property
     def units(self) -> list[Unit]:
@@ -114,18 +120,27 @@ class Plan:
         return self.session.experiment_name or self.study
 
 
-def accept(_: Session) -> None:
-    """Have nothing against a session."""
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What is asked for, checked; what is new is not in the store yet.
+
+    :ivar sealed: What is to be handed over; of what is new, neither the id nor the hash of the code are known.
+    :ivar seal: Makes it complete in the store, and returns what is to be handed over.
+    :ivar plan: What is new, in full; None for what is there already.
+    :ivar masker: Knows what must not be shown.
+    """
+
+    sealed: Sealed
+    seal: Callable[[], Sealed]
+    plan: Plan | None
+    masker: Masker
+
+    def describe(self, units: Iterable[Unit]) -> str:
+        """Write out what would be sealed, or of what is there already the units that would be handed over."""
+        return "\n".join(map(str, units)) if self.plan is None else describe(self.plan, self.masker)
 
 
-def seal(
-    request: Request,
-    environment: Environment,
-    words: Sequence[str] | None = None,
-    *,
-    check: Callable[[Session], None] = accept,
-    for_other_machines: bool = False,
-) -> Sealed:
+def seal(request: Request, environment: Environment, words: Sequence[str] | None = None) -> Sealed:
     """Make what is asked for complete in the tracking store, or find what is there already.
 
     With ``request.dry_run`` nothing is made, and what would be is printed.
@@ -133,33 +148,42 @@ def seal(
     :param request: What is asked for.
     :param environment: Says which project, and which store.
     :param words: The command line, to be recorded; this process's own by default.
-    :param check: Refuses what could not be handed over, before anything is made.
-    :param for_other_machines: Whether others execute it, which are told no secret of this command line.
     :return: What to hand over to an executor.
     :raises UsageError: If anything about it is wrong; there is nothing new in the store then.
     """
+    with propose(request, environment, words) as proposal:
+        if request.dry_run:
+            print(proposal.describe(proposal.sealed.units))
+            return proposal.sealed
+        return proposal.seal()
+
+
+@contextlib.contextmanager
+def propose(request: Request, environment: Environment, words: Sequence[str] | None = None) -> Generator[Proposal]:
+    """Check what is asked for, so that whoever wants it can refuse it before anything is made.
+
+    :param request: What is asked for.
+    :param environment: Says which project, and which store.
+    :param words: The command line, to be recorded; this process's own by default.
+    :return: A context to seal in.
+    :raises UsageError: If anything about it is wrong.
+    """
+    masker = Masker(environment.secrets())
     if request.run_id is not None:
         sealed = reopen(request, environment)
-        check(sealed.session)
-        if for_other_machines:
-            sealed.require_no_secrets()
-        if request.dry_run:
-            print("\n".join(map(str, sealed.units)))
-        return sealed
+        yield Proposal(sealed=sealed, seal=lambda: sealed, plan=None, masker=masker)
+        return
     session = read_session(request.file, request.options) if request.file else parse_session({}, request.options)
-    check(session)
     with checked_out(environment.project_path, session.version) as project:
-        code = replace(environment, project_path=project)
-        masker = Masker(environment.secrets())
         plan = make_plan(session, project, masker, is_session=bool(request.file) or request.sweeps)
         would_be = _describe_sealed(plan, masker)
-        if for_other_machines:
-            would_be.require_no_secrets()
-        if request.dry_run:
-            print(describe(plan))
-            return would_be
-        run = _create(plan, environment, code, list(sys.argv if words is None else words))
-    return replace(would_be, identifier=run.identifier, name=run.name)
+
+        def create() -> Sealed:
+            code = replace(environment, project_path=project)
+            run = _create(plan, environment, code, list(sys.argv if words is None else words))
+            return replace(would_be, identifier=run.identifier, name=run.name, sha256=require_source(run).sha256)
+
+        yield Proposal(sealed=would_be, seal=create, plan=plan, masker=masker)
 
 
 def reopen(request: Request, environment: Environment) -> Sealed:
@@ -174,24 +198,28 @@ def reopen(request: Request, environment: Environment) -> Sealed:
 
     unit = parse_unit(request.run_id or "")
     run = open_run(environment, unit.identifier)
+    sha256 = require_source(run).sha256
+    given = request.options.get("arguments", {})
     options: Mapping[str, Any] = {name: value for name, value in request.options.items() if name != "arguments"}
+    cluster = read_tags(environment, run.identifier).get(CLUSTER_TAG)
+    remembered = {"cluster": cluster} if cluster else {}
     if run.envelope.entry_point != ENTRY_POINT:
         if unit.index is not None:
             raise UsageError(f"{unit.identifier} is a run, and no session that has trials.")
         run.require_unfinished()
-        session = parse_session({"entry_point": run.envelope.entry_point}, options)
-        secrets = select_secrets(run, request.options.get("arguments", {}))
+        session = parse_session({"entry_point": run.envelope.entry_point, **remembered}, options)
         return Sealed(
             identifier=run.identifier,
             name=run.name,
             experiment_name=run.experiment_name,
             session=session,
-            secrets=secrets,
+            secrets=select_secrets(run, given),
+            sha256=sha256,
         )
+    if given:
+        raise UsageError(f"the session {run.identifier} has its own arguments: leave out --arguments.")
     sealed = SealedSession(run)
-    fields = sealed.manifest.session.model_dump(mode="json", exclude_unset=True)
-    resources = {**fields.get("resources", {}), **options.get("resources", {})}
-    session = Session.model_validate({**fields, **options, "resources": resources})
+    session = update_session(sealed.manifest.session, {**remembered, **options})
     if unit.index is not None:
         sealed.read_trial(unit.index)
         trials = (unit.index,)
@@ -203,21 +231,8 @@ def reopen(request: Request, environment: Environment) -> Sealed:
         experiment_name=run.experiment_name,
         session=session,
         trials=trials,
+        sha256=sha256,
     )
-
-
-def find_hash(sealed: Sealed, environment: Environment) -> str:
-    """Find the hash of the code that was sealed.
-
-    :param sealed: The run or session.
-    :param environment: Says in which store it is.
-    :return: The hash.
-    :raises UsageError: If it was created without its code.
-    """
-    source = open_run(environment, sealed.identifier).envelope.source
-    if source is None:
-        raise UsageError(f"the run {sealed.identifier} was created without its code: start a new one.")
-    return source.sha256
 
 
 def make_plan(session: Session, project: Path, masker: Masker, *, is_session: bool) -> Plan:
@@ -279,16 +294,17 @@ def make_plan(session: Session, project: Path, masker: Masker, *, is_session: bo
     )
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: Plan, masker: Masker) -> str:
     """Write out what would be sealed.
 
     :param plan: The plan.
+    :param masker: Knows what must not be shown, whatever it is called.
     :return: Lines of text: the session, and of every trial the command that would be executed.
     """
     lines = [f"experiment  {plan.experiment_name}"]
     for trial in plan.trials:
         arguments = {name: value for name, value in trial.arguments.items() if name not in plan.choices}
-        arguments = Masker(find_secrets_in_arguments(arguments)).mask_arguments(arguments)
+        arguments = Masker(find_secrets_in_arguments(arguments)).mask_arguments(masker.mask_arguments(arguments))
         unit = Unit(PLACEHOLDER, trial.index if plan.is_session else None)
         lines.append(f"{unit!s:<12}{trial.entry_point} seed={trial.seed},{write_arguments(arguments)}")
     for name, choice in plan.choices.items():

@@ -194,6 +194,22 @@ def parse_session(content: Mapping[Any, Any], options: Mapping[str, Any], origin
     return session
 
 
+def update_session(session: Session, options: Mapping[str, Any]) -> Session:
+    """Say anew what may be said of a session that is sealed.
+
+    :param session: The session.
+    :param options: What the command line says, by the names of the fields; of resources, only those that it names.
+    :return: The session.
+    :raises UsageError: If a value is none of its field.
+    """
+    fields = session.model_dump(mode="json", exclude_unset=True)
+    resources = {**fields.get("resources", {}), **options.get("resources", {})}
+    try:
+        return Session.model_validate({**fields, **options, "resources": resources})
+    except ValidationError as error:
+        raise UsageError(explain(error)) from None
+
+
 def expand(session: Session) -> list[Combination]:
     """Write out every combination of a grid.
 

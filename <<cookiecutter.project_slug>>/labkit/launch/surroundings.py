@@ -2,10 +2,13 @@
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from labkit.command import UsageError
 from labkit.credentials import FILE, open_vault, parse_credentials
 from labkit.environment import NAMES_OF_SECRETS, Environment, read_variables
+from labkit.launch.opening import SQLITE
 
 NAMES: Final = (
     *NAMES_OF_SECRETS,
@@ -30,6 +33,28 @@ def find_variables(environment: Environment) -> dict[str, str]:
         **read_variables([*NAMES, *kept]),
         "MLFLOW_TRACKING_URI": environment.mlflow_tracking_uri,
     }
+
+
+def find_file_of_store(environment: Environment) -> Path | None:
+    """Find the file that runs are recorded in.
+
+    :param environment: Names the tracking store.
+    :return: The file's path; None where the store is a server.
+    """
+    uri = environment.mlflow_tracking_uri
+    return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
+
+
+def refuse_file_of_store(whoever: str) -> UsageError:
+    """Say that a file is no store for what is executed elsewhere.
+
+    :param whoever: Who cannot reach it.
+    :return: The error to raise.
+    """
+    return UsageError(
+        f"the runs are recorded in a file of this machine, which {whoever}: name the address of a server in "
+        "MLFLOW_TRACKING_URI."
+    )
 
 
 def write_exports(variables: Mapping[str, str]) -> str:

@@ -5,15 +5,13 @@ import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Final
 
-from labkit.command import UsageError
 from labkit.launch import bootstrap
 from labkit.launch.apptainer.job import Job
-from labkit.launch.cluster import ApptainerHost
 from labkit.launch.host import Host
 from labkit.launch.numbers import read_spans
+from labkit.launch.site import Site
 from labkit.launch.work import Choice, Work
 
 FOLDER_OF_JOBS: Final = ".apptainer"
@@ -65,18 +63,6 @@ MOST_MEBIBYTES_OF_IDLE: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where jobs are.
-
-    :ivar host: The machine.
-    :ivar folder: The folder of all jobs there.
-    """
-
-    host: Host
-    folder: PurePosixPath
-
-
-@dataclass(frozen=True, kw_only=True)
 class Process(Work):
     """A job on the host, which is active while its process is there.
 
@@ -101,20 +87,6 @@ class Process(Work):
         if not self.is_active:
             return "lost" if place in self.running else "not started"
         return "running" if place in self.running else "waiting"
-
-
-def find_site(cluster: ApptainerHost, runs_path: PurePosixPath) -> Site:
-    """Find out where jobs are.
-
-    :param cluster: The profile of the host.
-    :param runs_path: Where runs are kept on this machine.
-    :return: The place.
-    :raises UsageError: If the profile of another machine does not say where runs are kept there.
-    """
-    runs = cluster.paths.runs or (None if cluster.host else runs_path)
-    if runs is None:
-        raise UsageError(f"the profile of {cluster.host} does not say where runs are kept there: give it paths.runs.")
-    return Site(host=Host(cluster.host), folder=runs / FOLDER_OF_JOBS)
 
 
 def start(site: Site, job: Job, script: str, credentials: str) -> None:
@@ -145,7 +117,7 @@ def look(site: Site) -> list[Process]:
     :param site: Where.
     :return: The jobs, the oldest first.
     """
-    return read_work(site.host.require(LOOK.format(folder=shlex.quote(str(site.folder)))))
+    return read_work(site.host.require(LOOK.format(folder=site.quoted_folder)))
 
 
 def read_work(text: str) -> list[Process]:
@@ -186,7 +158,7 @@ def stop(site: Site, choices: Iterable[Choice[Process]]) -> None:
     marks = [f"{name}/stopped" + ("" if place == "*" else f".{place}") for name, place in names.items()]
     site.host.require(
         STOP.format(
-            folder=shlex.quote(str(site.folder)),
+            folder=site.quoted_folder,
             marks=" ".join(marks),
             running=" ".join(f"{name}/running/{place}" for name, place in names.items()),
         )

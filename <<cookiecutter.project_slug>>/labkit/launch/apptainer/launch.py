@@ -1,21 +1,21 @@
 """Starting runs and sessions on a machine without a scheduler: `apptainer-launch --help`."""
 
-from pathlib import PurePosixPath
-from typing import Final, cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Self
 
-from labkit.command import EXIT_DONE, UsageError
+from labkit.command import UsageError
 from labkit.environment import Environment
-from labkit.launch.apptainer.controller import Process, Site, find_idle, find_site, look, start
+from labkit.launch.apptainer.controller import FOLDER_OF_JOBS, Process, find_idle, look, start
 from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job, require_one_machine
-from labkit.launch.cluster import ApptainerHost, find_cluster
+from labkit.launch.cluster import ApptainerHost
 from labkit.launch.container import require_place
+from labkit.launch.handover import Order, hand_over
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
-from labkit.launch.sealing import Sealed, find_hash, seal
-from labkit.launch.session import Session, read_session
-from labkit.launch.surroundings import find_variables, write_exports
-
-HASH_OF_A_DRY_RUN: Final = "0" * 64
-SQLITE: Final = "sqlite:///"
+from labkit.launch.site import Site, find_machine, find_site, require_store
+from labkit.launch.surroundings import write_exports
 
 
 @launcher(unit_option, resource_options)
@@ -28,103 +28,92 @@ def apptainer_launch(request: Request, *, devices: str = "") -> int:
 
     :param devices: The numbers of the accelerators to use, 0,1; by default all that are idle.
     """
-    environment = Environment.read()
-    named = read_session(request.file, request.options).cluster if request.file else None
-    profile = find_profile(request.options.get("cluster") or named, environment)
-    site = find_site(profile, PurePosixPath(environment.runs_path))
-    require_reachable(profile, environment)
-    work = [] if request.dry_run else look(site)  # before anything is sealed
-    idle = read_devices(devices) or (find_idle(site.host) if _needs_accelerators(request, profile) else [])
-
-    def check(session: Session) -> None:
-        resources = session.resources.over(profile.resources)
-        require_one_machine(resources)
-        require_place(profile)
-        choose_lanes(idle, resources.gpus or 0, None, units=1)
-
-    sealed = seal(request, environment, check=check, for_other_machines=True)
-    sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
-    job = plan_job(sealed, profile, site, work, idle=idle, sha256=sha256, environment=environment)
-    if job is None:
-        print("Nothing is left to start: what has not finished is under way, see `apptainer-status`.")
-        return EXIT_DONE
-    script = render_job(environment.project_path / TEMPLATE, job)
-    if request.dry_run:
-        print(f"\n{site.host}: {job.own_folder / 'job.sh'}\n{script}", end="")
-        return EXIT_DONE
-    kind = "run" if sealed.trials is None else "session"
-    print(f"{kind:<12}{sealed.identifier} ({sealed.name}, experiment {sealed.experiment_name})", flush=True)
-    start(site, job, script, write_exports(find_variables(environment)))
-    print(f"{'job':<12}{job.name} on {site.host}")
-    return EXIT_DONE
+    chosen = read_devices(devices)
+    return hand_over(request, Environment.read(), lambda name, environment: Machine.connect(name, environment, chosen))
 
 
-def plan_job(
-    sealed: Sealed,
-    profile: ApptainerHost,
-    site: Site,
-    work: list[Process],
-    *,
-    idle: list[int],
-    sha256: str,
-    environment: Environment,
-) -> Job | None:
-    """Decide what is to be started.
+@dataclass(frozen=True)
+class Machine:
+    """A machine without a scheduler, to hand runs over to.
 
-    :param sealed: What is to be executed.
-    :param profile: The profile of the host.
-    :param site: Where its jobs are.
-    :param work: What there is already.
-    :param idle: The accelerators to use.
-    :param sha256: The hash of the code.
-    :param environment: The user's own.
-    :return: The job; None where all is under way.
+    :ivar name: The name of its profile.
+    :ivar profile: The profile.
+    :ivar site: Where its jobs are.
+    :ivar template: The script of every job, to be filled in.
+    :ivar devices: The accelerators to use; all that are idle where none are named.
+    :ivar binds: Further folders that a container is to see.
     """
-    resources = sealed.session.resources.over(profile.resources)
-    active = [job for job in work if job.is_active and job.launch == sealed.identifier]
-    trials = sealed.trials
-    if trials is not None:
-        under_way = {trial for job in active for trial in job.trials or ()}
-        trials = tuple(sorted(set(trials) - under_way))
-    if trials == () or (trials is None and active):
-        return None
-    units = 1 if trials is None else len(trials)
-    local_runs = PurePosixPath(environment.runs_path)
-    paths = profile.paths.model_copy(update={"runs": profile.paths.runs or local_runs})
-    return Job(
-        launch=sealed.identifier,
-        trials=trials,
-        lanes=choose_lanes(idle, resources.gpus or 0, sealed.session.parallel, units),
-        folder=site.folder,
-        host=profile.model_copy(update={"paths": paths}),
-        resources=resources,
-        sha256=sha256,
-        binds=() if profile.host else (PurePosixPath(environment.project_path),),
-    )
 
+    name: str
+    profile: ApptainerHost
+    site: Site
+    template: Path
+    devices: Sequence[int]
+    binds: tuple[PurePosixPath, ...]
 
-def find_profile(name: str | None, environment: Environment) -> ApptainerHost:
-    """Find the profile of a host.
+    @classmethod
+    def connect(cls, name: str | None, environment: Environment, devices: Sequence[int]) -> Self:
+        """Find a machine.
 
-    :param name: Its name; by default, the first that has no scheduler.
-    :param environment: Says in which project.
-    :return: The profile.
-    """
-    return cast("ApptainerHost", find_cluster(environment.project_path, name, "apptainer"))
+        :param name: The name of its profile; the first without a scheduler by default.
+        :param environment: Says in which project, and which store.
+        :param devices: The accelerators to use.
+        :return: The machine.
+        :raises UsageError: If there is no such machine, or it does not reach the store.
+        """
+        name, profile = find_machine(name, environment, ApptainerHost)
+        site = find_site(profile, FOLDER_OF_JOBS)
+        require_store(site.host, environment)
+        binds = () if profile.host else (PurePosixPath(environment.project_path),)
+        return cls(name, profile, site, environment.project_path / TEMPLATE, devices, binds)
 
+    @cached_property
+    def processes(self) -> list[Process]:
+        """What there is already."""
+        return look(self.site)
 
-def require_reachable(profile: ApptainerHost, environment: Environment) -> None:
-    """Make sure that the tracking store is not a file of this machine, where the host is another one.
+    @cached_property
+    def accelerators(self) -> Sequence[int]:
+        """Those to use: named, or idle. A job that has just begun has not touched its own yet."""
+        if self.devices:
+            return self.devices
+        taken = {number for process in self.processes for number in process.accelerators}
+        return [number for number in find_idle(self.site.host) if number not in taken]
 
-    :param profile: The profile of the host.
-    :param environment: Names the store.
-    :raises UsageError: If it is.
-    """
-    if profile.host and environment.mlflow_tracking_uri.startswith(SQLITE):
-        raise UsageError(
-            f"the runs are recorded in a file of this machine, which {profile.host} cannot reach: name the address of "
-            "a server in MLFLOW_TRACKING_URI."
+    def find_under_way(self) -> Collection[str]:
+        """Find the units that wait or are executed, of jobs whose process is there."""
+        active = [process for process in self.processes if process.is_active]
+        return {
+            process.unit(place) for process in active for place in range(process.size) if place not in process.ended
+        }
+
+    def plan(self, order: Order) -> list[Job]:
+        """Make one job of an order, with the accelerators of those units that are executed at the same time."""
+        require_one_machine(order.resources)
+        require_place(self.profile)
+        gpus = order.resources.gpus or 0
+        units = 1 if order.trials is None else len(order.trials)
+        job = Job(
+            launch=order.launch,
+            trials=order.trials,
+            lanes=choose_lanes(self.accelerators if gpus else [], gpus, order.session.parallel, units),
+            folder=self.site.folder,
+            host=self.profile,
+            resources=order.resources,
+            sha256=order.sha256,
+            binds=self.binds,
         )
+        return [job]
+
+    def show(self, job: Job, variables: Mapping[str, str]) -> str:  # noqa: ARG002  a script has none of them
+        """Write out a job's script."""
+        return f"\n{self.site.host}: {job.own_folder / 'job.sh'}\n{render_job(self.template, job)}"
+
+    def submit(self, jobs: Sequence[Job], variables: Mapping[str, str]) -> Iterator[str]:
+        """Start jobs."""
+        for job in jobs:
+            start(self.site, job, render_job(self.template, job), write_exports(variables))
+            yield f"{job.name} on {self.site.host}"
 
 
 def read_devices(text: str) -> list[int]:
@@ -138,8 +127,3 @@ def read_devices(text: str) -> list[int]:
     if wrong := next((word for word in words if not word.strip().isdecimal()), None):
         raise UsageError(f"--devices has {wrong!r}: give the numbers of accelerators, such as 0,1.")
     return [int(word) for word in words]
-
-
-def _needs_accelerators(request: Request, profile: ApptainerHost) -> bool:
-    gpus = request.options.get("resources", {}).get("gpus")
-    return bool(profile.resources.gpus if gpus is None else gpus)

@@ -5,8 +5,9 @@ import shlex
 
 from labkit.command import UsageError, command
 from labkit.environment import Environment
-from labkit.launch.apptainer.launch import find_profile
+from labkit.launch.cluster import ApptainerHost
 from labkit.launch.container import write_image, write_options
+from labkit.launch.site import find_machine
 
 
 @command
@@ -15,7 +16,7 @@ def apptainer_shell(*, cluster: str | None = None) -> None:
 
     :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.
     """
-    profile = find_profile(cluster, Environment.read())
+    _, profile = find_machine(cluster, Environment.read(), ApptainerHost)
     if profile.image is None:
         raise UsageError("the profile of the host names no container: give it one.")
     options = write_options(profile, gpus=profile.resources.gpus)

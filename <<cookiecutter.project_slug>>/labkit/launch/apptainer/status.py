@@ -1,13 +1,13 @@
 """Where jobs on a machine without a scheduler stand: `apptainer-status --help`."""
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from labkit.command import command
 from labkit.environment import Environment
-from labkit.launch.apptainer.controller import Process, Site, find_site, look
-from labkit.launch.apptainer.launch import find_profile
+from labkit.launch.apptainer.controller import FOLDER_OF_JOBS, Process, look
+from labkit.launch.cluster import ApptainerHost
 from labkit.launch.overview import Job, choose, collect, show
+from labkit.launch.site import Site, find_machine, find_site
 from labkit.launch.work import Choice, choose_work, find_single_units
 
 
@@ -51,8 +51,8 @@ def open_site(cluster: str | None) -> Site:
     :param cluster: Its name; the first without a scheduler by default.
     :return: The place.
     """
-    environment = Environment.read()
-    return find_site(find_profile(cluster, environment), PurePosixPath(environment.runs_path))
+    _, profile = find_machine(cluster, Environment.read(), ApptainerHost)
+    return find_site(profile, FOLDER_OF_JOBS)
 
 
 def find_work(site: Site, target: str) -> list[Choice[Process]]:

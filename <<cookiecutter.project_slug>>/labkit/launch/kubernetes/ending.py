@@ -2,8 +2,7 @@
 
 from labkit.command import UsageError, command
 from labkit.environment import Environment
-from labkit.launch.kubernetes.launch import find_profile
-from labkit.launch.kubernetes.namespace import Namespace
+from labkit.launch.kubernetes.launch import open_namespace
 from labkit.launch.work import choose_work
 
 
@@ -18,7 +17,7 @@ def kubernetes_stop(target: str, *, cluster: str | None = None) -> None:
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
     environment = Environment.read()
-    namespace = Namespace(find_profile(cluster, environment))
+    namespace = open_namespace(cluster, environment)
     choices = choose_work(environment, target, namespace.find_work(), "kubernetes-status")
     if not all(choice.is_whole for choice in choices):
         raise UsageError(

@@ -1,20 +1,21 @@
 """Handing runs and sessions to Kubernetes: `kubernetes-launch --help`."""
 
 import secrets
-from typing import Final, cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
 
-from labkit.command import EXIT_DONE, UnavailableError, UsageError
+from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.cluster import KubernetesCluster, Resources, find_cluster
+from labkit.launch.handover import Order, hand_over
 from labkit.launch.kubernetes.job import DEFAULTS, TEMPLATE, Job, make_manifests, show_manifests
 from labkit.launch.kubernetes.namespace import Namespace
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
-from labkit.launch.sealing import Sealed, find_hash, seal
-from labkit.launch.session import Session, read_session
-from labkit.launch.surroundings import find_variables
-from labkit.launch.work import Work
-
-HASH_OF_A_DRY_RUN: Final = "0" * 64
+from labkit.launch.session import Session
+from labkit.launch.surroundings import find_file_of_store, refuse_file_of_store
 
 
 @launcher(unit_option, resource_options)
@@ -25,86 +26,102 @@ def kubernetes_launch(request: Request) -> int:
     not submitted again. Examples: kubernetes-launch --entry-point train --gpus 1, kubernetes-launch --session
     sessions/learning-rate.yaml --parallel 4, kubernetes-launch --run-id 4f0c12
     """
-    environment = Environment.read()
-    named = read_session(request.file, request.options).cluster if request.file else None
-    cluster = find_profile(request.options.get("cluster") or named, environment)
-    image = find_image(cluster, environment)
-    require_reachable(environment)
-    namespace = None if request.dry_run else Namespace(cluster)
-    work = namespace.find_work() if namespace else []  # before anything is sealed
-
-    def check(session: Session) -> None:
-        resources = session.resources.over(cluster.resources).over(DEFAULTS)
-        resources.require_time_to_work()
-        require_shared_runs(session, resources, cluster)
-
-    sealed = seal(request, environment, check=check, for_other_machines=True)
-    sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
-    jobs = plan_jobs(sealed, cluster, work, image=image, sha256=sha256)
-    variables = find_variables(environment)
-    manifests = [make_manifests(environment.project_path / TEMPLATE, job, variables) for job in jobs]
-    if namespace is None:
-        print("\n".join(f"---\n{show_manifests(one)}" for one in manifests), end="")
-        return EXIT_DONE
-    kind = "run" if sealed.trials is None else "session"
-    print(f"{kind:<12}{sealed.identifier} ({sealed.name}, experiment {sealed.experiment_name})", flush=True)
-    for number, (job, one) in enumerate(zip(jobs, manifests, strict=True)):
-        try:
-            namespace.submit(one)
-        except UnavailableError as error:
-            raise UnavailableError(
-                f"{error} {number} of {len(jobs)} jobs are submitted; the rest follow by: "
-                f"kubernetes-launch --run-id {sealed.identifier}"
-            ) from error
-        print(f"{'job':<12}{job.name} in {namespace.name}", flush=True)
-    if not jobs:
-        print("Nothing is left to submit: what has not finished is under way, see `kubernetes-status`.")
-    return EXIT_DONE
+    return hand_over(request, Environment.read(), Jobs.connect)
 
 
-def plan_jobs(sealed: Sealed, cluster: KubernetesCluster, work: list[Work], *, image: str, sha256: str) -> list[Job]:
+@dataclass(frozen=True)
+class Jobs:
+    """The Jobs of a namespace, to hand runs over to.
+
+    :ivar name: The name of the cluster's profile.
+    :ivar profile: The profile.
+    :ivar image: The image to execute in.
+    :ivar template: The manifest of every Job, to be filled in.
+    """
+
+    name: str
+    profile: KubernetesCluster
+    image: str
+    template: Path
+
+    @classmethod
+    def connect(cls, name: str | None, environment: Environment) -> Self:
+        """Find the Jobs of a cluster's namespace.
+
+        :param name: The name of its profile; the first of Kubernetes by default.
+        :param environment: Says in which project, which image was built last, and which store there is.
+        :return: The Jobs.
+        :raises UsageError: If there is no such cluster, no image, or no store that pods reach.
+        """
+        name, profile = find_cluster(environment.project_path, name, KubernetesCluster)
+        image = find_image(profile, environment)
+        if find_file_of_store(environment):
+            raise refuse_file_of_store("no pod can reach")
+        return cls(name, profile, image, environment.project_path / TEMPLATE)
+
+    @cached_property
+    def namespace(self) -> Namespace:
+        """The namespace."""
+        return Namespace(self.profile)
+
+    def find_under_way(self) -> Collection[str]:
+        """Find the units of Jobs that have not ended."""
+        active = [job for job in self.namespace.find_work() if job.is_active]
+        return {job.unit(place) for job in active for place in range(job.size)}
+
+    def plan(self, order: Order) -> list[Job]:
+        """Make one Job of an order, or one for each trial where machines share it."""
+        return plan_jobs(order, self.profile, self.image)
+
+    def show(self, job: Job, variables: Mapping[str, str]) -> str:
+        """Write out the manifests of a Job."""
+        return f"---\n{show_manifests(make_manifests(self.template, job, variables))}"
+
+    def submit(self, jobs: Sequence[Job], variables: Mapping[str, str]) -> Iterator[str]:
+        """Create Jobs."""
+        for job in jobs:
+            self.namespace.submit(make_manifests(self.template, job, variables))
+            yield f"{job.name} in {self.namespace.name}"
+
+
+def plan_jobs(order: Order, cluster: KubernetesCluster, image: str) -> list[Job]:
     """Decide what is to be submitted.
 
-    :param sealed: What is to be executed.
+    :param order: What is to be executed.
     :param cluster: The profile of the cluster.
-    :param work: What there is in the namespace.
     :param image: The image to execute in.
-    :param sha256: The hash of the code.
-    :return: The jobs, none for what is under way; one for each trial where machines share it.
+    :return: The jobs; one for each trial where machines share it.
+    :raises UsageError: If there is no time to work, or pods would not see files that they need of each other.
     """
-    resources = sealed.session.resources.over(cluster.resources)
-    active = [job for job in work if job.is_active and job.launch == sealed.identifier]
-    groups: list[tuple[int, ...] | None]
-    if sealed.trials is None:
-        groups = [] if active else [None]
-    else:
-        under_way = {trial for job in active for trial in job.trials or ()}
-        left = tuple(sorted(set(sealed.trials) - under_way))
-        groups = [(trial,) for trial in left] if (resources.nodes or 1) > 1 else [left] if left else []
+    order.resources.over(DEFAULTS).require_time_to_work()
+    require_shared_runs(order.session, order.resources, cluster)
+    is_shared = (order.resources.nodes or 1) > 1 and order.trials is not None
+    groups = [(trial,) for trial in order.trials or ()] if is_shared else [order.trials]
     return [
         Job(
-            launch=sealed.identifier,
+            launch=order.launch,
             # Never one that was there before: whatever was launched, and however often.
-            name=f"labkit-{sealed.identifier[:16].lower()}-{secrets.token_hex(4)}",
+            name=f"labkit-{order.launch[:16].lower()}-{secrets.token_hex(4)}",
             trials=trials,
-            parallel=sealed.session.parallel,
+            parallel=order.session.parallel,
             cluster=cluster,
-            resources=resources,
+            resources=order.resources,
             image=image,
-            sha256=sha256,
+            sha256=order.sha256,
         )
         for trials in groups
     ]
 
 
-def find_profile(name: str | None, environment: Environment) -> KubernetesCluster:
-    """Find the profile of a cluster.
+def open_namespace(name: str | None, environment: Environment) -> Namespace:
+    """Find the namespace of a cluster.
 
-    :param name: Its name; by default, the first that is one of Kubernetes.
+    :param name: The name of its profile; the first of Kubernetes by default.
     :param environment: Says in which project.
-    :return: The profile.
+    :return: The namespace.
     """
-    return cast("KubernetesCluster", find_cluster(environment.project_path, name, "kubernetes"))
+    _, profile = find_cluster(environment.project_path, name, KubernetesCluster)
+    return Namespace(profile)
 
 
 def find_image(cluster: KubernetesCluster, environment: Environment) -> str:
@@ -143,17 +160,4 @@ def require_shared_runs(session: Session, resources: Resources, cluster: Kuberne
     if reason := next((option for option, is_asked_for in depends.items() if is_asked_for), None):
         raise UsageError(
             f"{reason} needs a folder of runs that all pods share: name one in `volumes` of the profile as paths.runs."
-        )
-
-
-def require_reachable(environment: Environment) -> None:
-    """Make sure that the tracking store is not a file of this machine.
-
-    :param environment: Names the store.
-    :raises UsageError: If it is.
-    """
-    if environment.mlflow_tracking_uri.startswith("sqlite:"):
-        raise UsageError(
-            "the runs are recorded in a file of this machine, which no pod can reach: name the address of a server in "
-            "MLFLOW_TRACKING_URI."
         )

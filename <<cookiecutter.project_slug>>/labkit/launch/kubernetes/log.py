@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from labkit.command import UsageError, command
 from labkit.environment import Environment
-from labkit.launch.kubernetes.launch import find_profile
-from labkit.launch.kubernetes.namespace import Namespace
+from labkit.launch.kubernetes.launch import open_namespace
 from labkit.launch.output import Piece, print_pieces
 from labkit.launch.work import choose_work
 
@@ -20,7 +19,7 @@ def kubernetes_log(target: str, *, follow: bool = False, cluster: str | None = N
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
     environment = Environment.read()
-    namespace = Namespace(find_profile(cluster, environment))
+    namespace = open_namespace(cluster, environment)
     complete: set[str] = set()
 
     def read(already: Mapping[str, int]) -> tuple[list[Piece], bool]:

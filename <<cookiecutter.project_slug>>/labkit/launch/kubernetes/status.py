@@ -5,8 +5,8 @@ from typing import Final
 
 from labkit.command import command
 from labkit.environment import Environment
-from labkit.launch.kubernetes.launch import find_profile
-from labkit.launch.kubernetes.namespace import Namespace, Pod
+from labkit.launch.kubernetes.launch import open_namespace
+from labkit.launch.kubernetes.namespace import Pod
 from labkit.launch.overview import Job, choose, collect, show
 from labkit.launch.work import Choice, Work, choose_work, find_single_units
 
@@ -25,7 +25,7 @@ def kubernetes_status(target: str | None = None, *, cluster: str | None = None) 
     :param cluster: A profile in deploy/clusters.yaml; the first of Kubernetes by default.
     """
     environment = Environment.read()
-    namespace = Namespace(find_profile(cluster, environment))
+    namespace = open_namespace(cluster, environment)
     work = namespace.find_work()
     whole = [Choice(job=job) for job in work]
     choices = whole if target is None else choose_work(environment, target, work, "kubernetes-status")

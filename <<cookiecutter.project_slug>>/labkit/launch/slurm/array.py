@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+from labkit.launch.numbers import write_numbers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
@@ -33,18 +35,3 @@ def split(trials: Iterable[int], max_array_size: int) -> list[Array]:
         Array(offset=number * max_array_size, tasks=tuple(trial % max_array_size for trial in group))
         for number, group in groups
     ]
-
-
-def write_numbers(numbers: Iterable[int]) -> str:
-    """Write numbers in short: ``0,3,5-9``.
-
-    :param numbers: Sorted, each once.
-    :return: The text.
-    """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -9,15 +9,10 @@ import secrets
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Final
 
-from labkit.command import UsageError
-from labkit.environment import Environment
 from labkit.launch import bootstrap
-from labkit.launch.cluster import SlurmCluster
-from labkit.launch.host import Host
-from labkit.launch.slurm.array import Array, split
+from labkit.launch.site import Site
 from labkit.launch.slurm.job import BOOTSTRAP, CREDENTIALS, JOBS, STOPPED, Job
 from labkit.launch.slurm.name import Name
 from labkit.launch.slurm.queue import LIST_JOBS, Entry, read_max_array_size, read_queue
@@ -90,37 +85,6 @@ waiting=({waiting}) running=({running})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where Slurm's commands are given.
-
-    :ivar host: The login node.
-    :ivar folder: The folder of all jobs there.
-    """
-
-    host: Host
-    folder: PurePosixPath
-
-    @property
-    def quoted_folder(self) -> str:
-        """The folder as one word of a shell."""
-        return shlex.quote(str(self.folder))
-
-
-def find_site(cluster: SlurmCluster, environment: Environment) -> Site:
-    """Find out where a cluster's commands are given.
-
-    :param cluster: Its profile.
-    :param environment: Says where runs are kept, on a login node itself.
-    :return: The place.
-    :raises UsageError: If the profile does not say where runs are kept on another host, or where the environment is.
-    """
-    runs = cluster.paths.runs or (None if cluster.host else PurePosixPath(environment.runs_path))
-    if runs is None:
-        raise UsageError(f"the profile of {cluster.host} does not say where runs are kept there: give it paths.runs.")
-    return Site(host=Host(cluster.host), folder=runs / FOLDER_OF_JOBS)
-
-
-@dataclass(frozen=True, kw_only=True)
 class View:
     """What there is of Labkit's jobs.
 
@@ -177,18 +141,6 @@ def read_records(text: str) -> dict[str, Name]:
         if name := Name.parse(path.removesuffix(f"/{JOBS}")):
             records[number] = name
     return records
-
-
-def plan(trials: Collection[int], launch: str, view: View) -> list[Array]:
-    """Decide what of a session is to be submitted: what has not been done and is not under way.
-
-    :param trials: The numbers of the trials that have not finished.
-    :param launch: The session's id.
-    :param view: What there is already.
-    :return: The array jobs.
-    """
-    active = {entry.unit for entry in view.entries if entry.is_active}
-    return split((trial for trial in trials if f"{launch}/{trial}" not in active), view.max_array_size)
 
 
 def find_others(launch: str, view: View) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection
 
 from labkit.command import command
 from labkit.environment import Environment
-from labkit.launch.slurm.controller import Site, cancel, find_site, look, stop
-from labkit.launch.slurm.launch import find_profile
+from labkit.launch.site import Site
+from labkit.launch.slurm.controller import cancel, look, stop
+from labkit.launch.slurm.launch import open_site
 from labkit.launch.slurm.queue import Entry
 from labkit.launch.slurm.selection import find_jobs, select
 
@@ -39,7 +40,7 @@ def slurm_cancel(target: str, *, cluster: str | None = None) -> None:
 def _end(target: str, cluster: str | None, end: Callable[[Site, Collection[Entry]], None]) -> tuple[int, int]:
     """End jobs, and count those that wait and those that run."""
     environment = Environment.read()
-    site = find_site(find_profile(cluster, environment), environment)
+    site = open_site(cluster, environment)
     view = look(site)
     entries = [entry for entry in select(find_jobs(environment, target, view), view) if entry.is_active]
     if entries:

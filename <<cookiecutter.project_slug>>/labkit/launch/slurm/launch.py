@@ -1,22 +1,23 @@
 """Handing runs and sessions to Slurm: `slurm-launch --help`."""
 
 import sys
-from pathlib import PurePosixPath
-from typing import Final, cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Self
 
-from labkit.command import EXIT_DONE, UnavailableError
 from labkit.environment import Environment
-from labkit.launch.cluster import SlurmCluster, find_cluster
+from labkit.launch.cluster import SlurmCluster
 from labkit.launch.container import require_place
+from labkit.launch.handover import Order, hand_over
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
-from labkit.launch.sealing import Sealed, find_hash, seal
-from labkit.launch.session import Session, read_session
-from labkit.launch.slurm.array import write_numbers
-from labkit.launch.slurm.controller import Site, View, find_others, find_site, look, plan, submit
+from labkit.launch.numbers import write_numbers
+from labkit.launch.site import Site, find_machine, find_site, require_store
+from labkit.launch.slurm.array import split
+from labkit.launch.slurm.controller import FOLDER_OF_JOBS, View, find_others, look, submit
 from labkit.launch.slurm.job import DEFAULTS, TEMPLATE, Job, render_job
-from labkit.launch.surroundings import find_variables, write_exports
-
-HASH_OF_A_DRY_RUN: Final = "0" * 64
+from labkit.launch.surroundings import write_exports
 
 
 @launcher(unit_option, resource_options)
@@ -27,102 +28,120 @@ def slurm_launch(request: Request) -> int:
     writes a checkpoint and goes back into the queue. Examples: slurm-launch --entry-point train --gpus 1 --time 4h,
     slurm-launch --session sessions/learning-rate.yaml --parallel 4, slurm-launch --run-id 4f0c12
     """
-    environment = Environment.read()
-    cluster = find_profile(request.options.get("cluster") or _named_in_file(request), environment)
-    site = find_site(cluster, environment)
-    view = View() if request.dry_run else look(site)  # before anything is sealed
+    return hand_over(request, Environment.read(), Queue.connect)
 
-    def check(session: Session) -> None:
-        session.resources.over(cluster.resources).over(DEFAULTS).require_time_to_work()
-        require_place(cluster)
 
-    sealed = seal(request, environment, check=check, for_other_machines=True)
-    sha256 = HASH_OF_A_DRY_RUN if request.dry_run else find_hash(sealed, environment)
-    binds = () if cluster.host else (PurePosixPath(environment.project_path),)
-    jobs = plan_jobs(sealed, cluster, site, view, sha256=sha256, binds=binds)
-    scripts = [render_job(environment.project_path / TEMPLATE, job) for job in jobs]
-    if request.dry_run:
-        print(
-            "\n".join(
-                f"\n{site.host}: {job.own_folder / 'job.sh'}\n{script}"
-                for job, script in zip(jobs, scripts, strict=True)
-            )
-        )
-        return EXIT_DONE
-    kind = "run" if sealed.trials is None else "session"
-    print(f"{kind:<12}{sealed.identifier} ({sealed.name}, experiment {sealed.experiment_name})", flush=True)
-    variables = write_exports(find_variables(environment))
-    # Slurm counts how many run at a time within an array: one follows the other.
-    after = find_others(sealed.identifier, view) if sealed.session.parallel else []
-    for number, (job, script) in enumerate(zip(jobs, scripts, strict=True)):
-        try:
-            job_id = submit(site, job, script, variables, after)
-        except UnavailableError as error:
-            raise UnavailableError(
-                f"{error} {number} of {len(jobs)} jobs are submitted; the rest follow by: "
-                f"slurm-launch --run-id {sealed.identifier}"
-            ) from error
-        after = [job_id] if job.throttle else []
-        trials = f", trials {write_numbers(job.trials)}" if job.trials else ""
-        print(f"{'job':<12}{job_id} on {site.host}{trials}", flush=True)
-    if not jobs:
-        print("Nothing is left to submit: what has not finished is under way, see `slurm-status`.")
-    return EXIT_DONE
+@dataclass(frozen=True)
+class Queue:
+    """Slurm's queue, to hand runs over to.
+
+    :ivar name: The name of the cluster's profile.
+    :ivar profile: The profile.
+    :ivar site: Where Slurm's commands are given.
+    :ivar template: The script of every job, to be filled in.
+    :ivar binds: Further folders that a container is to see.
+    """
+
+    name: str
+    profile: SlurmCluster
+    site: Site
+    template: Path
+    binds: tuple[PurePosixPath, ...] = ()
+
+    @classmethod
+    def connect(cls, name: str | None, environment: Environment) -> Self:
+        """Find the queue of a cluster.
+
+        :param name: The name of its profile; the first of Slurm by default.
+        :param environment: Says in which project, and which store.
+        :return: The queue.
+        :raises UsageError: If there is no such cluster, or it does not reach the store.
+        """
+        name, profile = find_profile(name, environment)
+        site = find_site(profile, FOLDER_OF_JOBS)
+        require_store(site.host, environment)
+        binds = () if profile.host else (PurePosixPath(environment.project_path),)
+        return cls(name, profile, site, environment.project_path / TEMPLATE, binds)
+
+    @cached_property
+    def view(self) -> View:
+        """What there is already."""
+        return look(self.site)
+
+    def find_under_way(self) -> Collection[str]:
+        """Find the units of jobs that wait or run."""
+        return {entry.unit for entry in self.view.entries if entry.is_active}
+
+    def plan(self, order: Order) -> list[Job]:
+        """Divide an order into arrays as large as the cluster takes."""
+        return plan_jobs(order, self.profile, self.site, self.view, self.binds)
+
+    def show(self, job: Job, variables: Mapping[str, str]) -> str:  # noqa: ARG002  a script has none of them
+        """Write out a job's script."""
+        return f"\n{self.site.host}: {job.own_folder / 'job.sh'}\n{render_job(self.template, job)}"
+
+    def submit(self, jobs: Sequence[Job], variables: Mapping[str, str]) -> Iterator[str]:
+        """Submit jobs; of a limited session, one waits for the other, since Slurm counts within an array."""
+        after = find_others(jobs[0].launch, self.view) if jobs[0].throttle else []
+        for job in jobs:
+            job_id = submit(self.site, job, render_job(self.template, job), write_exports(variables), after)
+            after = [job_id] if job.throttle else []
+            trials = f", trials {write_numbers(job.trials)}" if job.trials else ""
+            yield f"{job_id} on {self.site.host}{trials}"
 
 
 def plan_jobs(
-    sealed: Sealed,
-    cluster: SlurmCluster,
-    site: Site,
-    view: View,
-    *,
-    sha256: str,
-    binds: tuple[PurePosixPath, ...] = (),
+    order: Order, cluster: SlurmCluster, site: Site, view: View, binds: tuple[PurePosixPath, ...] = ()
 ) -> list[Job]:
     """Decide what is to be submitted; pure.
 
-    :param sealed: What is to be executed.
+    :param order: What is to be executed.
     :param cluster: The profile of the cluster.
     :param site: Where its commands are given.
     :param view: What has been submitted already.
-    :param sha256: The hash of the code.
     :param binds: Further folders that a container is to see.
-    :return: The jobs, none for what is under way.
+    :return: The jobs.
+    :raises UsageError: If there is no time to work, or nothing to execute a unit in.
     """
-    resources = sealed.session.resources.over(cluster.resources)
-    if sealed.trials is None:
-        arrays = [] if any(entry.unit == sealed.identifier and entry.is_active for entry in view.entries) else [None]
-    else:
-        arrays = plan(sealed.trials, sealed.identifier, view)
+    order.resources.over(DEFAULTS).require_time_to_work()
+    require_place(cluster)
+    arrays = [None] if order.trials is None else split(order.trials, view.max_array_size)
     return [
         Job(
-            launch=sealed.identifier,
+            launch=order.launch,
             part=number,
             array=array,
-            throttle=sealed.session.parallel,
+            throttle=order.session.parallel,
             folder=site.folder,
             cluster=cluster,
-            resources=resources,
-            sha256=sha256,
+            resources=order.resources,
+            sha256=order.sha256,
             binds=binds,
         )
-        for number, array in enumerate(arrays, start=view.next_part(sealed.identifier))
+        for number, array in enumerate(arrays, start=view.next_part(order.launch))
     ]
 
 
-def find_profile(name: str | None, environment: Environment) -> SlurmCluster:
+def find_profile(name: str | None, environment: Environment) -> tuple[str, SlurmCluster]:
     """Find the profile of a cluster.
 
     :param name: Its name; by default, the first that is one of Slurm.
     :param environment: Says in which project, and which account pays where the profile does not say.
-    :return: The profile.
+    :return: The name and the profile, complete.
     """
-    cluster = cast("SlurmCluster", find_cluster(environment.project_path, name, "slurm"))
-    return cluster.model_copy(update={"account": cluster.account or environment.default_slurm_account})
+    name, cluster = find_machine(name, environment, SlurmCluster)
+    return name, cluster.model_copy(update={"account": cluster.account or environment.default_slurm_account})
 
 
-def _named_in_file(request: Request) -> str | None:
-    return read_session(request.file, request.options).cluster if request.file else None
+def open_site(name: str | None, environment: Environment) -> Site:
+    """Find out where a cluster's commands are given.
+
+    :param name: The name of its profile; the first of Slurm by default.
+    :param environment: Says in which project.
+    :return: The place.
+    """
+    _, profile = find_profile(name, environment)
+    return find_site(profile, FOLDER_OF_JOBS)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from labkit.command import UsageError, command
 from labkit.environment import Environment
 from labkit.launch.output import print_output
-from labkit.launch.slurm.controller import find_site, look
+from labkit.launch.slurm.controller import look
 from labkit.launch.slurm.job import OUTPUT
-from labkit.launch.slurm.launch import find_profile
+from labkit.launch.slurm.launch import open_site
 from labkit.launch.slurm.selection import find_jobs, select
 
 
@@ -21,7 +21,7 @@ def slurm_log(target: str, *, follow: bool = False, cluster: str | None = None) 
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
     """
     environment = Environment.read()
-    site = find_site(find_profile(cluster, environment), environment)
+    site = open_site(cluster, environment)
     choices = find_jobs(environment, target, look(site))
     tasks = {choice: "*" if choice.task is None else str(choice.task) for choice in choices}
     files = [f"{choice.name}/{OUTPUT}/{task}.txt" for choice, task in tasks.items()]

@@ -3,8 +3,8 @@
 from labkit.command import command
 from labkit.environment import Environment
 from labkit.launch.overview import Job, collect, show
-from labkit.launch.slurm.controller import find_site, look
-from labkit.launch.slurm.launch import find_profile
+from labkit.launch.slurm.controller import look
+from labkit.launch.slurm.launch import open_site
 from labkit.launch.slurm.queue import Entry, choose
 from labkit.launch.slurm.selection import find_jobs, select
 
@@ -20,7 +20,7 @@ def slurm_status(target: str | None = None, *, cluster: str | None = None) -> No
     :param cluster: A profile in deploy/clusters.yaml; the first of Slurm by default.
     """
     environment = Environment.read()
-    site = find_site(find_profile(cluster, environment), environment)
+    site = open_site(cluster, environment)
     view = look(site)
     choices = [] if target is None else find_jobs(environment, target, view)
     entries = choose(view.entries if target is None else select(choices, view))

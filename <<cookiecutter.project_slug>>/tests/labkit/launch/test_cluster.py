@@ -4,7 +4,15 @@ import pytest
 import yaml
 
 from labkit.command import UsageError
-from labkit.launch.cluster import KubernetesCluster, Resources, SlurmCluster, find_cluster, parse_clusters
+from labkit.launch.cluster import (
+    ApptainerHost,
+    Cluster,
+    KubernetesCluster,
+    Resources,
+    SlurmCluster,
+    find_cluster,
+    parse_clusters,
+)
 from labkit.launch.duration import parse_duration
 
 PROFILES = """
@@ -29,8 +37,7 @@ def write_profiles(project: Path, text: str) -> None:
 
 def test_a_profile_says_where_and_with_what(tmp_path: Path) -> None:
     write_profiles(tmp_path, PROFILES)
-    cluster = find_cluster(tmp_path, "ours", "slurm")
-    assert isinstance(cluster, SlurmCluster)
+    _, cluster = find_cluster(tmp_path, "ours", SlurmCluster)
     assert (cluster.host, cluster.account, cluster.modules) == ("me@login.example.org", "group", ("cuda/13.0",))
     assert cluster.options == {"qos": "high", "exclusive": None}
     assert cluster.paths.runs == PurePosixPath("/scratch/runs")
@@ -41,25 +48,24 @@ def test_a_profile_says_where_and_with_what(tmp_path: Path) -> None:
 
 def test_the_first_profile_of_the_scheduler_is_the_default(tmp_path: Path) -> None:
     write_profiles(tmp_path, PROFILES)
-    cluster = find_cluster(tmp_path, None, "kubernetes")
-    assert isinstance(cluster, KubernetesCluster)
-    assert (cluster.namespace, cluster.shared_memory) == ("group", "8G")
+    name, cluster = find_cluster(tmp_path, None, KubernetesCluster)
+    assert (name, cluster.namespace, cluster.shared_memory) == ("pods", "group", "8G")
 
 
 @pytest.mark.parametrize(
-    ("name", "scheduler", "sentence"),
+    ("name", "kind", "sentence"),
     [
-        ("absent", "slurm", "there is no profile 'absent' of the scheduler slurm in {}, but 'ours', 'other'."),
-        ("pods", "slurm", "there is no profile 'pods' of the scheduler slurm in {}, but 'ours', 'other'."),
-        (None, "apptainer", "there is no profile of the scheduler apptainer in {}, but none."),
+        ("absent", SlurmCluster, "there is no profile 'absent' of the scheduler slurm in {}, but 'ours', 'other'."),
+        ("pods", SlurmCluster, "there is no profile 'pods' of the scheduler slurm in {}, but 'ours', 'other'."),
+        (None, ApptainerHost, "there is no profile of the scheduler apptainer in {}, but none."),
     ],
 )
 def test_a_profile_that_is_not_there_is_refused(
-    tmp_path: Path, name: str | None, scheduler: str, sentence: str
+    tmp_path: Path, name: str | None, kind: type[Cluster], sentence: str
 ) -> None:
     write_profiles(tmp_path, PROFILES)
     with pytest.raises(UsageError) as error:
-        find_cluster(tmp_path, name, scheduler)  # pyright: ignore[reportArgumentType]
+        find_cluster(tmp_path, name, kind)
     assert str(error.value) == sentence.format(tmp_path / "deploy" / "clusters.yaml")
 
 

@@ -149,12 +149,30 @@ def test_a_secret_of_a_run_goes_to_no_other_machine(study: Project) -> None:
     sealed = seal_session(study, entry_point="train", arguments="api-key=canary-4f0c12aa")
     assert sealed.secrets == {"api_key": "canary-4f0c12aa"}
     assert "canary" not in repr(sealed)
-    refusal = r"^--arguments has a secret, 'api_key', which nobody but this machine may see"
-    for asked in ({"entry_point": "train"}, {"run_id": sealed.identifier}):
-        request = read_request({**asked, "arguments": "api-key=canary-4f0c12aa"})
-        with pytest.raises(UsageError, match=refusal):
-            seal(request, study.environment, for_other_machines=True)
-    assert [run.info.run_id for run in study.runs] == [sealed.identifier]
+    with pytest.raises(
+        UsageError, match=r"^--arguments has a secret, 'api_key', which nobody but this machine may see"
+    ):
+        sealed.require_no_secrets()
+    again = reopen(
+        read_request({"run_id": sealed.identifier, "arguments": "api-key=canary-4f0c12aa"}), study.environment
+    )
+    assert again.secrets == sealed.secrets
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"arguments": "rate=1"}, "the session {} has its own arguments: leave out --arguments."),
+        ({"memory": "16GB"}, "resources.memory is '16GB': string should match pattern"),
+    ],
+)
+def test_what_cannot_be_said_of_a_sealed_session_is_refused(
+    study: Project, words: dict[str, str], sentence: str
+) -> None:
+    sealed = seal_session(study, argument_sets="rate=0.1,0.2")
+    with pytest.raises(UsageError) as error:
+        reopen(read_request({"run_id": sealed.identifier, **words}), study.environment)
+    assert str(error.value).startswith(sentence.format(sealed.identifier))
 
 
 def test_the_code_of_another_version_is_sealed(study: Project) -> None:
@@ -169,6 +187,15 @@ def test_the_code_of_another_version_is_sealed(study: Project) -> None:
     assert (run.envelope.source.commit, run.envelope.source.is_dirty) == (git(study.path, "rev-parse", "first"), False)
     assert study.run.data.tags["labkit.version"] == "first"
     assert (git(study.path, "status", "--porcelain"), git(study.path, "worktree", "list")) == before
+
+
+def test_a_dry_run_shows_no_secret_whatever_it_is_called(
+    study: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-a-key")
+    assert local_launch.main(["--entry-point", "train", "--arguments", "label=canary-of-a-key", "--dry-run"]) == 0
+    assert "label='[secret]',seconds" in capsys.readouterr().out
+    assert study.runs == []
 
 
 def test_a_dry_run_prints_what_would_be_sent_and_leaves_nothing(

@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from labkit.command import UsageError
-from labkit.launch.apptainer.controller import Process, Site, find_site, look, start, stop
+from labkit.launch.apptainer.controller import Process, look, start, stop
 from labkit.launch.apptainer.job import TEMPLATE, Job, render_job
 from labkit.launch.cluster import ApptainerHost, Paths, Resources
 from labkit.launch.host import Host
+from labkit.launch.site import Site
 from labkit.launch.work import Choice
 from tests.project import ROOT
 
@@ -119,9 +119,3 @@ def test_two_launches_of_one_session_have_folders_of_their_own(site: Site) -> No
     while any(work.is_active for work in look(site)):
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def test_runs_of_another_machine_need_a_place_there() -> None:
-    assert find_site(ApptainerHost(), PurePosixPath("/runs")).folder == PurePosixPath("/runs/.apptainer")
-    with pytest.raises(UsageError, match=r"does not say where runs are kept there: give it paths\.runs\.$"):
-        find_site(ApptainerHost(host="ada@workstation"), PurePosixPath("/runs"))

@@ -1,6 +1,7 @@
 import pytest
 
-from labkit.launch.slurm.array import Array, split, write_numbers
+from labkit.launch.numbers import write_numbers
+from labkit.launch.slurm.array import Array, split
 
 
 @pytest.mark.parametrize(

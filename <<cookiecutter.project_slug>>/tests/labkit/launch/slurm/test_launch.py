@@ -6,10 +6,11 @@ import pytest
 from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.cluster import Paths, Resources, SlurmCluster
+from labkit.launch.handover import Order
 from labkit.launch.host import Host
-from labkit.launch.sealing import Sealed
 from labkit.launch.session import Session
-from labkit.launch.slurm.controller import Site, View, find_others, find_site, read_records
+from labkit.launch.site import Site, complete, find_site
+from labkit.launch.slurm.controller import View, find_others, read_records
 from labkit.launch.slurm.job import Job, find_opener
 from labkit.launch.slurm.launch import plan_jobs
 from labkit.launch.slurm.name import Name
@@ -21,26 +22,22 @@ CLUSTER = SlurmCluster(paths=Paths(environment=ENVIRONMENT), resources=Resources
 SITE = Site(host=Host("login"), folder=PurePosixPath("/runs/jobs"))
 
 
-def seal(trials: tuple[int, ...] | None, **resources: str | int) -> Sealed:
-    session = Session(entry_point=("train",), parallel=2, resources=Resources.model_validate(resources))
-    return Sealed(identifier="rates-1", name="rates", experiment_name="study", session=session, trials=trials)
+def make_order(trials: tuple[int, ...] | None, resources: Resources) -> Order:
+    session = Session(entry_point=("train",), parallel=2)
+    return Order(launch="rates-1", trials=trials, session=session, resources=resources, sha256="f0")
 
 
-def plan(sealed: Sealed, view: View) -> list[Job]:
-    return plan_jobs(sealed, CLUSTER, SITE, view, sha256="f0")
+def plan(trials: tuple[int, ...] | None, view: View, **resources: str | int) -> list[Job]:
+    asked = Resources.model_validate(resources).over(CLUSTER.resources)
+    return plan_jobs(make_order(trials, asked), CLUSTER, SITE, view)
 
 
 def test_a_session_is_as_few_arrays_as_the_cluster_takes() -> None:
-    jobs = plan(seal(tuple(range(8))), View(max_array_size=5))
+    jobs = plan(tuple(range(8)), View(max_array_size=5))
     assert [(str(job.name), job.trials, job.throttle) for job in jobs] == [
         ("rates-1/0+0", (0, 1, 2, 3, 4), 2),
         ("rates-1/1+5", (5, 6, 7), 2),
     ]
-
-
-def test_a_run_that_is_under_way_is_not_submitted_again() -> None:
-    queue = "12|12|PENDING|0|0:00|Priority|rates-1/0|\n"
-    assert plan(seal(None), View(entries=tuple(read_queue(queue)))) == []
 
 
 def test_a_run_whose_job_has_ended_gets_a_new_one_with_a_new_name() -> None:
@@ -48,19 +45,19 @@ def test_a_run_whose_job_has_ended_gets_a_new_one_with_a_new_name() -> None:
         entries=tuple(read_queue("12|12|TIMEOUT|0|0:00|None|rates-1/0|\n")),
         records=read_records("rates-1/0/jobs:12\n"),
     )
-    assert [str(job.name) for job in plan(seal(None), view)] == ["rates-1/1"]
+    assert [str(job.name) for job in plan(None, view)] == ["rates-1/1"]
 
 
-def test_what_the_user_says_counts_more_than_the_profile() -> None:
-    (job,) = plan(seal(None, time="1h"), View())
-    assert (job.resources.time, job.resources.cpus) == ("1h", 8)
+def test_a_job_that_would_have_no_time_to_work_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--time 2m leaves nothing after --signal-before 2m: "):
+        plan(None, View(), time="2m")
 
 
 def test_a_unit_is_executed_in_the_environment_or_by_code_that_is_fetched_into_a_container() -> None:
-    (job,) = plan(seal(None), View())
+    (job,) = plan(None, View())
     assert find_opener(job) == ["/home/me/.venv/bin/local-launch"]
     image = CLUSTER.model_copy(update={"container": "ghcr.io/group/training@sha256:4f0c12"})
-    (job,) = plan_jobs(seal(None, gpus=1), image, SITE, View(), sha256="f0")
+    (job,) = plan_jobs(make_order(None, Resources(gpus=1)), image, SITE, View())
     folder = "/runs/jobs/rates-1/0"
     *words, order = find_opener(job)
     assert words == [
@@ -81,13 +78,15 @@ def test_a_name_is_not_given_again_where_no_job_came_of_it() -> None:
     assert View(folders=frozenset({name})).next_part("rates-1") == 5
 
 
-def test_jobs_lie_beside_the_runs(tmp_path: Path) -> None:
+def test_jobs_lie_beside_the_runs_which_also_a_login_node_has_where_its_user_wants_them(tmp_path: Path) -> None:
     environment = Environment.read({"RUNS_PATH": "/scratch/runs"}, tmp_path)
-    assert find_site(SlurmCluster(), environment) == Site(host=Host(), folder=PurePosixPath("/scratch/runs/jobs"))
-    profile = SlurmCluster(host="login", paths=Paths(runs=PurePosixPath("/there")))
-    assert find_site(profile, environment) == Site(host=Host("login"), folder=PurePosixPath("/there/jobs"))
+    profile = complete(SlurmCluster(), environment)
+    assert profile.paths.variables == {"RUNS_PATH": "/scratch/runs"}
+    assert find_site(profile, "jobs") == Site(host=Host(), folder=PurePosixPath("/scratch/runs/jobs"))
+    profile = complete(SlurmCluster(host="login", paths=Paths(runs=PurePosixPath("/there"))), environment)
+    assert find_site(profile, "jobs") == Site(host=Host("login"), folder=PurePosixPath("/there/jobs"))
     with pytest.raises(UsageError, match=r"give it paths\.runs"):
-        find_site(SlurmCluster(host="login"), environment)
+        complete(SlurmCluster(host="login"), environment)
 
 
 def test_a_job_gets_what_the_user_has_been_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

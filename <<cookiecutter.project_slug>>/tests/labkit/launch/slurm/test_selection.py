@@ -4,7 +4,7 @@ import pytest
 
 from labkit.command import UsageError
 from labkit.environment import Environment
-from labkit.launch.slurm.controller import View, plan, read_records
+from labkit.launch.slurm.controller import View, read_records
 from labkit.launch.slurm.queue import read_queue
 from labkit.launch.slurm.selection import find_jobs, select
 
@@ -64,11 +64,6 @@ def test_only_what_was_named_is_selected() -> None:
         "12_2",
         "16_0",
     ]
-
-
-def test_what_is_under_way_is_not_submitted_again() -> None:
-    arrays = plan(range(8), "rates-1", VIEW)
-    assert [(array.offset, str(array)) for array in arrays] == [(0, "1,3-4"), (5, "1-2")]
 
 
 def test_no_name_is_used_again() -> None:
