@@ -142,7 +142,7 @@ class KubernetesCluster(Cluster):
 
 
 AnyCluster = SlurmCluster | ApptainerHost | KubernetesCluster
-C = TypeVar("C", SlurmCluster, ApptainerHost, KubernetesCluster)
+C = TypeVar("C", bound=Cluster)
 PROFILES: Final[TypeAdapter[dict[str, AnyCluster]]] = TypeAdapter(
     dict[str, Annotated[AnyCluster, Field(discriminator="scheduler")]]
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from labkit.command import UsageError
+from labkit.command import EXIT_INTERRUPTED, UsageError
 from labkit.environment import Environment
 from labkit.launch.project import read_command
 from labkit.secret import is_masked
@@ -124,7 +124,7 @@ def execute(
     :param run: A run that has not finished.
     :param secrets: The arguments that the run does not record.
     :param watch: Waits for the process and returns its exit code; by default, it is only waited for.
-    :return: The exit code; as in a shell 128 and the signal's number where one ended the process.
+    :return: The exit code, as :func:`find_exit_code` reads it.
     :raises UsageError: As for :func:`prepare`.
     """
     prepared = prepare(run, secrets)
@@ -153,6 +153,17 @@ def execute(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+    return find_exit_code(code)
+
+
+def find_exit_code(code: int) -> int:
+    """Read how a process that opens a run has ended.
+
+    :param code: What Python says: less than 0 where a signal ended the process.
+    :return: The exit code. A request to interrupt only ends one that does not listen yet, and so has done nothing.
+    """
+    if -code in {signal.SIGTERM, signal.SIGUSR1}:
+        return EXIT_INTERRUPTED
     return code if code >= 0 else 128 - code
 
 

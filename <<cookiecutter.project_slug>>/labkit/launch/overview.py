@@ -9,7 +9,7 @@ from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.arguments import write_arguments
 from labkit.launch.standing import PRUNED_TAG, search_trials, tell_state
-from labkit.launch.trial import ENTRY_POINT, TRIAL_TAG, SealedSession, Trial
+from labkit.launch.trial import ENTRY_POINT, TRIAL_TAG, SealedSession, Trial, find_differences
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.run import connect, open_run
 from labkit.tracking.state import ATTEMPT_TAG, STATE_TAG, State
@@ -156,24 +156,22 @@ def make_table(rows: Sequence[Row], executor: str) -> str:
     return "\n".join(lines)
 
 
-def describe_differences(trials: Sequence[Trial]) -> dict[int, str]:
+def describe_differences(trials: Sequence[Trial], chosen: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
     """Write of each trial the arguments that not all trials share, and the seed where that is one of them; pure.
 
     :param trials: The trials of a session.
+    :param chosen: The arguments that a search has chosen, as the store shows them, by the trials' numbers.
     :return: Texts by the trials' numbers.
     """
-    names = {name: None for trial in trials for name in trial.arguments}
-    differing = [
-        name for name in names if any(trial.arguments.get(name) != trials[0].arguments.get(name) for trial in trials)
-    ]
+    differing = find_differences(trials)
     has_seeds = len({trial.seed for trial in trials}) > 1
-    return {
-        trial.index: write_arguments(
-            {name: trial.arguments[name] for name in differing if name in trial.arguments}
-            | ({"seed": trial.seed} if has_seeds else {})
-        )
-        for trial in trials
-    }
+    texts: dict[int, str] = {}
+    for trial in trials:
+        own = {name: trial.arguments[name] for name in differing if name in trial.arguments}
+        words = [f"{name.replace('_', '-')}={text}" for name, text in chosen.get(trial.index, {}).items()]
+        written = write_arguments(own | ({"seed": trial.seed} if has_seeds else {}))
+        texts[trial.index] = ",".join(filter(None, [*words, written]))
+    return texts
 
 
 def conclude(rows: Sequence[Row]) -> State:
@@ -203,9 +201,14 @@ def _collect(environment: Environment, launch: str, jobs: Mapping[str, Job]) -> 
     if run.envelope.entry_point != ENTRY_POINT:
         return [_describe(launch, write_arguments(run.arguments), jobs, stored)]
     trials = {entry.data.tags[TRIAL_TAG]: entry for entry in search_trials(environment, launch)}
+    session = SealedSession(run)
+    chosen = {
+        int(unit.rpartition("/")[2]): {name: entry.data.params.get(name, "") for name in session.manifest.choices}
+        for unit, entry in trials.items()
+    }
     rows = [
         _describe(unit := f"{launch}/{index}", arguments, jobs, trials.get(unit))
-        for index, arguments in describe_differences(list(SealedSession(run).read_trials())).items()
+        for index, arguments in describe_differences(list(session.read_trials()), chosen).items()
     ]
     if stored.data.tags.get(STATE_TAG) != (state := conclude(rows)):
         tell_state(environment, launch, state)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from labkit.launch.opening import SIGNALS, end_with_parent
+from labkit.launch.opening import SIGNALS, end_with_parent, find_exit_code
 from labkit.launch.unit import Unit
 
 SECONDS_BETWEEN_LOOKS: Final = 0.1
@@ -24,15 +24,24 @@ class Crew:
 
     :ivar processes: What each of them executes.
     :ivar signal: The signal that has asked for an end; None if none has.
+    :ivar told: Those processes that have been told of it.
     """
 
     processes: "dict[subprocess.Popen[bytes], Unit]" = field(default_factory=dict["subprocess.Popen[bytes]", Unit])
     signal: int | None = None
+    told: "set[subprocess.Popen[bytes]]" = field(default_factory=set["subprocess.Popen[bytes]"])
+
+    def add(self, process: "subprocess.Popen[bytes]", unit: Unit) -> None:
+        """Take in a process, and tell it what was said while it was being started."""
+        self.processes[process] = unit
+        if self.signal is not None and process not in self.told:
+            process.send_signal(self.signal)
 
     def pass_on(self, number: int, _: FrameType | None) -> None:
         """Tell all processes what this one was told; no further ones are started."""
         self.signal = number
-        for process in self.processes:
+        self.told = set(self.processes)
+        for process in self.told:
             process.send_signal(number)
 
 
@@ -60,9 +69,9 @@ def execute_units(
         while crew.processes or (waiting and crew.signal is None):
             while waiting and len(crew.processes) < parallel and crew.signal is None:
                 unit = waiting.pop()
-                crew.processes[_start(unit, log(unit), variables)] = unit
+                crew.add(_start(unit, log(unit), variables), unit)
             for process in [process for process in crew.processes if process.poll() is not None]:
-                report(crew.processes.pop(process), process.returncode)
+                report(crew.processes.pop(process), find_exit_code(process.returncode))
             time.sleep(SECONDS_BETWEEN_LOOKS)
     return crew.signal
 

@@ -13,7 +13,7 @@ from labkit.atomic import write_atomically
 from labkit.environment import Environment
 from labkit.launch.session import Session
 from labkit.launch.standing import Standing, find_best
-from labkit.launch.trial import SealedSession, Trial
+from labkit.launch.trial import SealedSession, Trial, find_differences
 from labkit.tracking.contact import asks_the_store
 from labkit.tracking.run import connect
 from labkit.tracking.spool import FILE_NAME, read_history
@@ -89,12 +89,6 @@ def collect(session: SealedSession, standings: Sequence[Standing]) -> list[Resul
             shown = {"entry_point": trial.entry_point, **shown}
         results.append(Result(trial=trial, standing=standing, arguments=shown, score=_read_score(session, standing)))
     return results
-
-
-def find_differences(trials: Sequence[Trial]) -> list[str]:
-    """Return the names of the arguments that are not the same in all trials."""
-    names = dict.fromkeys(name for trial in trials for name in trial.arguments)
-    return [name for name in names if len({repr(trial.arguments.get(name)) for trial in trials}) > 1]
 
 
 def rank(session: Session, results: Sequence[Result]) -> list[Row]:

@@ -168,6 +168,12 @@ def write_trials(trials: Sequence[Trial], folder: Path) -> Path:
     return path
 
 
+def find_differences(trials: Sequence[Trial]) -> list[str]:
+    """Return the names of the arguments that are not the same in all trials."""
+    names = dict.fromkeys(name for trial in trials for name in trial.arguments)
+    return [name for name in names if len({repr(trial.arguments.get(name)) for trial in trials}) > 1]
+
+
 def begin(
     session: SealedSession, index: int, choose: Callable[[Trial], dict[str, Plain]] = lambda trial: trial.arguments
 ) -> Run:

@@ -6,6 +6,7 @@ import yaml
 from labkit.command import UsageError
 from labkit.launch.cluster import (
     ApptainerHost,
+    Cluster,
     KubernetesCluster,
     Resources,
     SlurmCluster,
@@ -60,7 +61,7 @@ def test_the_first_profile_of_the_scheduler_is_the_default(tmp_path: Path) -> No
     ],
 )
 def test_a_profile_that_is_not_there_is_refused(
-    tmp_path: Path, name: str | None, kind: type[SlurmCluster] | type[ApptainerHost], sentence: str
+    tmp_path: Path, name: str | None, kind: type[Cluster], sentence: str
 ) -> None:
     write_profiles(tmp_path, PROFILES)
     with pytest.raises(UsageError) as error:

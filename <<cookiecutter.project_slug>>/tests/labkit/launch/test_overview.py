@@ -47,11 +47,16 @@ def test_of_very_many_only_those_are_shown_of_which_there_is_something_to_tell()
 
 
 def test_trials_are_told_apart_by_what_they_do_not_share() -> None:
-    assert describe_differences([trial(0, rate=0.1, name="a"), trial(1, rate=0.2, name="a")]) == {
+    assert describe_differences([trial(0, rate=0.1, name="a"), trial(1, rate=0.2, name="a")], {}) == {
         0: "rate=0.1",
         1: "rate=0.2",
     }
-    assert describe_differences([trial(0, rate=0.1), trial(1, seed=8, rate=0.1)]) == {0: "seed=7", 1: "seed=8"}
+    assert describe_differences([trial(0, rate=0.1), trial(1, seed=8, rate=0.1)], {}) == {0: "seed=7", 1: "seed=8"}
+
+
+def test_of_a_search_what_was_chosen_is_shown_of_those_that_have_begun() -> None:
+    trials = [trial(0, rate=0.1, name="a"), trial(1, rate=0.1, name="a")]
+    assert describe_differences(trials, {1: {"rate": "0.3"}}) == {0: "", 1: "rate=0.3"}
 
 
 def test_of_several_jobs_of_a_unit_the_active_one_counts_else_the_newest() -> None:

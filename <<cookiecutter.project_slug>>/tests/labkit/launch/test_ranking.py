@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from labkit.launch.ranking import Result, find_differences, rank, write_csv
+from labkit.launch.ranking import Result, rank, write_csv
 from labkit.launch.session import Session
 from labkit.launch.standing import Standing, find_best
-from labkit.launch.trial import Trial
+from labkit.launch.trial import Trial, find_differences
 from labkit.tracking.state import State
 
 MINIMISE = Session(entry_point=("train",), minimise="validation/loss")
