@@ -87,6 +87,8 @@ RECIPE_FILE: Final = "recipe.json"
 ROLE_OF_RECIPE: Final = "recipe"
 ROLE_OF_STEP: Final = "step"
 ROLE_OF_EXPERIMENT: Final = "experiment"
+RUNS_OF_A_PAGE: Final = 1000
+"""That the store is asked for at once."""
 LARGEST_SEED: Final = 2**32
 
 
@@ -244,6 +246,7 @@ def _find_runs(environment: Environment, recipe: str, experiment_name: str) -> "
         page = store.search_runs(
             [experiment.experiment_id],
             f"tags.`{ROLE_TAG}` = '{ROLE_OF_STEP}' and tags.`{RECIPE_TAG}` = '{name}'",
+            max_results=RUNS_OF_A_PAGE,
             order_by=["attributes.start_time DESC"],
             page_token=token,
         )

@@ -48,6 +48,17 @@ class Callables:
         return value
 
 
+class Selective(Callables):
+    """Says what of it counts."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"count": self.count}
+
+
 class Slotted:
     __slots__ = ("count",)
 
@@ -71,6 +82,7 @@ def default_by_name(count: int) -> Function:
         default,
         default_by_name,
         Callables,
+        Selective,
         Slotted,
         lambda count: Callables(count).method,
         lambda count: partial(plain, count),

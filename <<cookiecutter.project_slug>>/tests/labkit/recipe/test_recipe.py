@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from labkit.command import UsageError
+from labkit.recipe import record as record_module
 from labkit.recipe.context import DataCache
 from labkit.recipe.execution import Progress
 from labkit.recipe.record import OUTCOME_TAG, ROLE_TAG, STEP_TAG, History
@@ -53,7 +54,9 @@ def await_execution(study: TinyStudy, name: str, *processes: "subprocess.Popen[s
 
 
 @pytest.mark.slow
-def test_a_recipe_is_executed_once_and_recorded(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_is_executed_once_and_recorded(
+    study: TinyStudy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert study.recipe() == 0
     assert study.executed == ["first", "second", "third"]
     (run,) = find_steps(study, "second")
@@ -82,7 +85,8 @@ def test_a_recipe_is_executed_once_and_recorded(study: TinyStudy, capsys: pytest
     assert capsys.readouterr().out == (
         "1  first   up to date   1/1 checks\n2  second  up to date   1/1 checks\n3  third   up to date   1/1 checks\n"
     )
-    # Another machine, which knows nothing by itself, asks the store.
+    # Another machine, which knows nothing by itself, asks the store, page by page.
+    monkeypatch.setattr(record_module, "RUNS_OF_A_PAGE", 1)
     shutil.rmtree(study.project.path / "runs")
     assert study.recipe() == 0
     assert study.executed == []
