@@ -50,9 +50,8 @@ def train(
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_curves
     from labkit.report.gallery import plot_reconstructions
-    from labkit.report.illustration import illustrate
+    from labkit.report.illustration import CurvePicture, illustrate
     from labkit.report.prediction import predict
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
@@ -75,8 +74,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
+        callbacks=[CurvePicture(run)],
     )
-    run.log_figure("curves", plot_curves(run.history))
     illustrate(task, run, validation)
     if run.is_led_here:
         images, reconstructions, _ = predict(task, validation)

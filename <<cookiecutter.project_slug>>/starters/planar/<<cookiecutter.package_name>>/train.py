@@ -49,8 +49,7 @@ def train(
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_curves
-    from labkit.report.illustration import BoundaryPicture
+    from labkit.report.illustration import BoundaryPicture, CurvePicture
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
@@ -68,9 +67,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
-        callbacks=[BoundaryPicture(run, *parts.validation.tensors)],
+        callbacks=[BoundaryPicture(run, *parts.validation.tensors), CurvePicture(run)],
     )
-    run.log_figure("curves", plot_curves(run.history))
 
 
 def make_task(architecture: Architecture, learning_rate: float = 0.03) -> "Task":

@@ -50,8 +50,8 @@ def train(
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_curves
     from labkit.report.gallery import plot_masks
+    from labkit.report.illustration import CurvePicture
     from labkit.report.prediction import predict
     from labkit.report.results import plot_results
     from labkit.training.seeding import seed_everything
@@ -77,8 +77,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
+        callbacks=[CurvePicture(run)],
     )
-    run.log_figure("curves", plot_curves(run.history))
     if run.is_led_here:
         for name, figure in plot_results(task.results["validation"]).items():
             run.log_figure(f"{name}-validation", figure)

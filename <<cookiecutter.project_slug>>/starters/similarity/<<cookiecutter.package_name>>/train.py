@@ -52,8 +52,9 @@ def train(
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
     from labkit.data.order import Balanced
-    from labkit.report.figures import embed, plot_curves, plot_embedding
+    from labkit.report.figures import embed, plot_embedding
     from labkit.report.gallery import plot_neighbours
+    from labkit.report.illustration import CurvePicture
     from labkit.report.prediction import predict
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
@@ -82,8 +83,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
+        callbacks=[CurvePicture(run)],
     )
-    run.log_figure("curves", plot_curves(run.history))
     if run.is_led_here:
         images, vectors, words = predict(task, validation)
         run.log_figure("neighbours-validation", plot_neighbours(images, vectors, words))

@@ -48,7 +48,7 @@ def train(
     """
     # Imported here, so that `train --help` answers at once.
     from labkit.data.loading import Loader
-    from labkit.report.figures import plot_curves
+    from labkit.report.illustration import CurvePicture
     from labkit.training.seeding import seed_everything
     from labkit.training.trainer import fit
 
@@ -69,8 +69,8 @@ def train(
         validation_every=validation_every,
         checkpoint_every=checkpoint_every,
         execution=execution,
+        callbacks=[CurvePicture(run)],
     )
-    run.log_figure("curves", plot_curves(run.history))
     illustrate(task, run, parts)
 
 
