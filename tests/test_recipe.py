@@ -145,8 +145,8 @@ def test_two_bugs_in_the_data_are_found_at_the_first_step(project: Project) -> N
         ),
         pytest.param(
             "train.py",
-            "optimizer=optimizer, ",
-            "optimizer=lambda weights: optimizer(list(weights)[2:]), ",
+            "optimizer=make_optimizer, ",
+            "optimizer=lambda weights: make_optimizer(list(weights)[2:]), ",
             *("overfit one batch", "weights that did not move is 2, not equal to 0"),
             id="frozen weights",
         ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from labkit.command import Limits
 from labkit.tracking.entry_point import entry_point
 from labkit.tracking.run import Run
+from labkit.training.choice import Choice
 from labkit.training.duration import Duration, Interval
 from labkit.training.execution import Execution
 
@@ -25,6 +26,8 @@ def train(
     *,
     architecture: Architecture = "cnn",
     learning_rate: Annotated[float, Limits(above=0)] = 0.01,
+    optimizer: Choice = Choice("AdamW"),
+    scheduler: Choice = Choice("OneCycleLR"),
     batch_size: Annotated[int, Limits(least=1)] = 64,
     duration: Duration = Duration(15, "epochs"),
     validation_every: Duration = Duration(1, "epochs"),
@@ -42,7 +45,9 @@ def train(
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser; the schedule rises to it and falls.
-    :param batch_size: The images of one step.
+    :param optimizer: One of torch.optim, with arguments of its own: "SGD(momentum=0.9)".
+    :param scheduler: One of torch.optim.lr_scheduler: "StepLR(step_size=100)".
+    :param batch_size: The images that one process takes at a time.
     :param duration: How long to train: "10 epochs" or "2000 steps".
     :param validation_every: How often to judge: "1 epoch" or "100 steps".
     :param checkpoint_every: How often to write a checkpoint beside the ends of epochs: "1 minute" or "100 steps".
@@ -70,7 +75,7 @@ def train(
     validation = Loader(parts.validation, batch_size=256, seed=run.seed)
 
     seed_everything(run.seed, "initialisation")
-    task = make_task(architecture, learning_rate)
+    task = make_task(architecture, learning_rate, optimizer, scheduler)
     if run_id_pretrained:
         load_pretrained(task, run, run_id_pretrained, may_be_missing=may_be_missing)
     fit(
@@ -87,11 +92,18 @@ def train(
     illustrate(task, run, validation)
 
 
-def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task":
+def make_task(
+    architecture: Architecture,
+    learning_rate: float = 0.01,
+    optimizer: Choice = Choice("AdamW"),
+    scheduler: Choice = Choice("OneCycleLR"),
+) -> "Task":
     """Put model, head, task, optimiser and schedule together; each is exchanged here and nowhere else.
 
     :param architecture: The model.
     :param learning_rate: The largest step of the optimiser.
+    :param optimizer: The optimiser, by name.
+    :param scheduler: The schedule of the learning rate, by name.
     :return: The task, with fresh weights.
     """
     from torch import nn
@@ -100,9 +112,9 @@ def make_task(architecture: Architecture, learning_rate: float = 0.01) -> "Task"
     from labkit.training.choice import choose_optimizer, choose_scheduler
 
     model = ARCHITECTURES[architecture](SHAPE, FEATURES)
-    optimizer, schedule = choose_optimizer("AdamW", lr=learning_rate), choose_scheduler("OneCycleLR")
     head = nn.Linear(FEATURES, CLASSES)
-    return tasks.Classification(model, head, classes=CLASSES, optimizer=optimizer, scheduler=schedule)
+    make_optimizer, make_scheduler = choose_optimizer(optimizer, lr=learning_rate), choose_scheduler(scheduler)
+    return tasks.Classification(model, head, classes=CLASSES, optimizer=make_optimizer, scheduler=make_scheduler)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,14 @@ from << cookiecutter.package_name >>.train import train
 from .project import ROOT, Project
 
 
+def test_the_optimizer_the_schedule_and_the_precision_can_be_chosen(project: Project) -> None:
+    choices = ["--optimizer", "SGD(momentum=0.9)", "--scheduler", "StepLR(step_size=1)", "--precision", "bf16-true"]
+    assert train.main(["--architecture", "mlp", "--fast-dev-run", *choices]) == 0
+    parameters = project.run.data.params
+    assert (parameters["optimizer"], parameters["scheduler"]) == ("SGD(momentum=0.9)", "StepLR(step_size=1)")
+    assert project.read_metric(project.run.info.run_id, "train/learning_rate_step") == [(1, pytest.approx(0.001))]
+
+
 def test_mlflow_runs_the_entry_point_as_one_run(project: Project) -> None:
     shutil.copy(ROOT / "MLproject", project.path)
     done = project.execute(

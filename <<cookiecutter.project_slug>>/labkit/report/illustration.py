@@ -97,7 +97,7 @@ class BoundaryPicture(Callback):
             return
 
         def predict(points: "NDArray[np.float64]") -> "NDArray[np.floating]":
-            inputs = torch.from_numpy(points).to(device=pl_module.device, dtype=torch.float32)
+            inputs = torch.from_numpy(points).to(next(pl_module.parameters()))  # their device and precision
             return pl_module(inputs).float().cpu().numpy()
 
         figure = plot_boundaries(predict, self.points, self.classes)

@@ -92,7 +92,8 @@ def evaluate_run(
     step = load_weights(task, path)
     exported = None
     if export:
-        exported = export_network(task, next(iter(loader))[0], run.folder / FOLDER_OF_EXPORTS / checkpoint, export)
+        inputs = task.select_inputs(next(iter(loader)))
+        exported = export_network(task, inputs, run.folder / FOLDER_OF_EXPORTS / checkpoint, export)
         run.log_artifact(exported.path, FOLDER_OF_EXPORTS)
     collector = _Collector()
     results = evaluate(task, loader, callbacks=[collector])

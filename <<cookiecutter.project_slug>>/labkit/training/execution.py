@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from labkit.command import Limits
+from labkit.command import Limits, UsageError
 from labkit.option_group import OptionGroup
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
@@ -15,9 +15,10 @@ class Execution(OptionGroup):
 
     :param precision: The numbers to compute with; mixed ones keep the weights in 32 bits.
     :param compile: Let torch compile model and head.
-    :param accumulate: The batches whose gradients make one optimiser step.
-    :param devices: The processes on each machine, each with its accelerator where there is one; they share each step.
-        By default, as many as torchrun or Slurm's ``srun`` has started, or one.
+    :param accumulate: The batches whose gradients make one optimiser step, of which each counts as much as another.
+    :param devices: The processes on each machine, each with its accelerator where there is one; they share each step,
+        and one's part counts as much as another's, whatever is ignored or weighted in it. By default, as many as
+        torchrun or Slurm's ``srun`` has started, or one.
     :param nodes: The machines; by default, those on which torchrun or ``srun`` has started them, or one.
     :param fast_dev_run: Take one step, judge by one batch and end as usual, to see that all works.
     :param limit_batches: Take only so many batches of each epoch and of each validation.
@@ -36,6 +37,16 @@ class Execution(OptionGroup):
     overfit_batches: Annotated[int | None, Limits(least=1)] = None
     detect_anomaly: bool = False
     profile: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse two answers to one question.
+
+        :raises UsageError: If the batches of an epoch are limited in two ways.
+        """
+        if self.overfit_batches and self.limit_batches:
+            raise UsageError(
+                "--overfit-batches and --limit-batches both say how many batches to take: give one of them."
+            )
 
     @property
     def batches(self) -> int | None:

@@ -34,17 +34,19 @@ class EpochMetrics:
             raise ValueError("a metric cannot be named 'loss': so is the mean loss, which is always there")
         self.metrics = dict(metrics)
         self._loss_sum = 0.0
-        self._samples = 0
-        self._pending: list[tuple[Tensor, int, Tensor, Tensor]] = []
+        self._count = 0
+        self._pending: list[tuple[Tensor, int | Tensor, Tensor, Tensor]] = []
 
-    def update(self, loss: Tensor, prediction: Tensor, target: Tensor) -> None:
+    def update(self, loss: Tensor, prediction: Tensor, target: Tensor, size: int | Tensor | None = None) -> None:
         """Take in one batch.
 
-        :param loss: The mean loss of its samples, a scalar.
+        :param loss: The mean loss of what counts in it, a scalar.
         :param prediction: What the metrics compare, its first dimension the samples.
         :param target: What they compare it with.
+        :param size: Of how much the loss is the mean; by default the length of the target.
         """
-        self._pending.append((loss.detach(), len(target), prediction.detach(), target))
+        size = len(target) if size is None else size
+        self._pending.append((loss.detach(), size, prediction.detach(), target))
         elements = sum(entry[2].numel() for entry in self._pending)
         if len(self._pending) >= LIMIT_OF_BATCHES or elements >= LIMIT_OF_ELEMENTS:
             self._pass_on()
@@ -55,8 +57,8 @@ class EpochMetrics:
         :return: Tensors by name, on the CPU; scalars, but for metrics such as a confusion matrix.
         """
         self._pass_on()
-        sums, samples = zip(*gather((self._loss_sum, self._samples)), strict=True)
-        loss = sum(sums) / sum(samples) if any(samples) else math.nan
+        sums, counts = zip(*gather((self._loss_sum, self._count)), strict=True)
+        loss = sum(sums) / sum(counts) if any(counts) else math.nan
         return {
             "loss": torch.tensor(loss, dtype=torch.float64),
             **{name: metric.compute().cpu() for name, metric in self.metrics.items()},
@@ -64,7 +66,7 @@ class EpochMetrics:
 
     def reset(self) -> None:
         """Begin another epoch."""
-        self._loss_sum, self._samples = 0.0, 0
+        self._loss_sum, self._count = 0.0, 0
         self._pending.clear()
         for metric in self.metrics.values():
             metric.reset()
@@ -73,7 +75,7 @@ class EpochMetrics:
         """Return all from which another process can go on in the middle of the epoch."""
         return {
             "loss_sum": self._loss_sum,
-            "samples": self._samples,
+            "count": self._count,
             "pending": [list(entry) for entry in self._pending],
             "metrics": {
                 name: {"count": metric._update_count, "states": metric.metric_state}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -86,8 +88,8 @@ class EpochMetrics:
 
         :param state: What :meth:`state_dict` returned.
         """
-        self._loss_sum, self._samples = state["loss_sum"], state["samples"]
-        self._pending = [(loss, count, prediction, target) for loss, count, prediction, target in state["pending"]]
+        self._loss_sum, self._count = state["loss_sum"], state["count"]
+        self._pending = [(loss, size, prediction, target) for loss, size, prediction, target in state["pending"]]
         for name, metric in self.metrics.items():
             metric.reset()
             for attribute, value in state["metrics"][name]["states"].items():
@@ -98,9 +100,9 @@ class EpochMetrics:
         if not self._pending:
             return
         losses = torch.stack(_on_one_device([loss for loss, *_ in self._pending])).tolist()
-        for loss, (_, count, *_) in zip(losses, self._pending, strict=True):
-            self._loss_sum += loss * count
-            self._samples += count
+        for loss, (_, size, *_) in zip(losses, self._pending, strict=True):
+            self._loss_sum += loss * int(size)
+            self._count += int(size)
         prediction = torch.cat(_on_one_device([entry[2] for entry in self._pending]))
         if prediction.dtype in HALF_PRECISION:
             prediction = prediction.float()

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric
 
+from labkit.command import UsageError
 from labkit.training.checkpoint import demand_fit
 from labkit.training.distribution import gather, rank
 from labkit.training.metrics import EpochMetrics
@@ -30,10 +31,12 @@ class Result(NamedTuple):
     """What a task makes of a batch."""
 
     loss: Tensor
-    """The mean loss of the batch's samples, a scalar."""
+    """The mean loss of what counts in the batch, a scalar."""
     prediction: Tensor
     """What the metrics compare with the target; its first dimension is the batch."""
     target: Tensor
+    size: int | Tensor | None = None
+    """Of how much the loss is the mean, such as pixels that are not ignored; by default the length of the target."""
 
 
 class Task(LightningModule, ABC):
@@ -45,6 +48,8 @@ class Task(LightningModule, ABC):
     :ivar gradient_clip: The largest norm that the gradients of a step may have, if there is one.
     :ivar steps: The optimiser steps of the whole training, once it is known.
     :ivar epochs: Its epochs.
+    :ivar monitor: The metric by which its best checkpoint is chosen.
+    :ivar mode: Whether the best is the smallest or the largest.
     :ivar results: For each stage all metrics of its last epoch, also those that are no scalars.
     """
 
@@ -92,6 +97,8 @@ class Task(LightningModule, ABC):
         self.gradient_clip = gradient_clip
         self.steps = 0
         self.epochs = 0
+        self.monitor = "validation/loss"
+        self.mode: Literal["min", "max"] = "min"
         self.results: dict[str, dict[str, Tensor]] = {}
         training_metrics = metrics if training_metrics is None else training_metrics
         self._metrics = {
@@ -104,8 +111,17 @@ class Task(LightningModule, ABC):
         """Apply the model to a batch and compute the loss.
 
         :param batch: A batch as the loader makes it.
-        :return: Loss, prediction and target.
+        :return: Loss, prediction and target, and how much counts.
         """
+
+    def select_inputs(self, batch: Any) -> tuple[Tensor, ...]:
+        """Take out of a batch what the network is applied to; of several views, the first.
+
+        :param batch: Inputs ``(batch, ...)`` or views of them, alone or followed by what belongs to them.
+        :return: The network's arguments.
+        """
+        inputs = batch if isinstance(batch, Tensor) else batch[0]
+        return (inputs if isinstance(inputs, Tensor) else inputs[0],)
 
     @property
     def parts(self) -> tuple[nn.Module, nn.Module]:
@@ -171,16 +187,26 @@ class Task(LightningModule, ABC):
         self._record("test")
 
     def configure_optimizers(self) -> Any:
-        """Make the optimiser and, if there is one, the schedule."""
+        """Make the optimiser and, if there is one, the schedule.
+
+        :raises UsageError: If the schedule waits for the smallest of what is best where it is largest, or the reverse.
+        """
         if self.optimizer is None:
             raise TypeError(f"this {type(self).__name__} cannot be trained: it was made without an optimizer")
         optimizer = self.optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer, self.steps if self.scheduler_interval == "step" else self.epochs)
-        # A schedule that waits for a plateau looks at the validation, of which steps know nothing.
-        interval = "epoch" if isinstance(scheduler, ReduceLROnPlateau) else self.scheduler_interval
-        description = {"scheduler": scheduler, "interval": interval, "monitor": "validation/loss"}
+        description: dict[str, object] = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            if scheduler.mode != self.mode:
+                raise UsageError(
+                    f"the best {self.monitor} is its {self.mode}, and the schedule waits for its {scheduler.mode}:"
+                    f" choose ReduceLROnPlateau(mode='{self.mode}')."
+                )
+            # It looks at validations, of which steps know nothing, and not every epoch has one.
+            every = self.trainer.check_val_every_n_epoch or 1
+            description |= {"interval": "epoch", "frequency": every, "monitor": self.monitor, "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": description}
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:

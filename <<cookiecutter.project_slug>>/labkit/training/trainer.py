@@ -61,7 +61,7 @@ class StepRecorder(Callback):
         trainer.should_stop = trainer.should_stop or self._step >= self.steps
         if trainer.logger is None:
             return
-        loss = sum(self._losses[1:], start=self._losses[0])  # Lightning has divided each by their number
+        loss: Any = sum(self._losses[1:], start=self._losses[0])  # Lightning has divided each by their number
         if trainer.world_size > 1:
             loss = trainer.strategy.reduce(loss.clone(), reduce_op="mean")  # which changes what it is given
         self._losses.clear()
@@ -152,16 +152,21 @@ def fit(
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        sync_batchnorm=torch.cuda.is_available() and trainer_arguments.get("accelerator") != "cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
         **trainer_arguments,
     )
     task.steps, task.epochs = steps, math.ceil(steps / steps_per_epoch)
+    task.monitor, task.mode = monitor, mode
     if execution.compile:
         task.model.compile()
         task.head.compile()
     seed_everything(run.seed, "training", trainer.global_rank)
     trainer.fit(task, training, validation, ckpt_path=find_newest(run.folder), weights_only=True)
+    task.float()  # figures and tests are not computed in the precision of the training
+    for loader in (training, validation):
+        loader.batches.distribute(0, 1)
 
 
 def evaluate(task: Task, loader: Loader, *, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:

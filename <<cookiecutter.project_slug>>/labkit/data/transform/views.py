@@ -19,11 +19,11 @@ class Views:
         """
         self.transforms = transforms
 
-    def __call__(self, sample: tuple[Any, Any], generator: torch.Generator) -> tuple[tuple[Any, ...], Any]:
+    def __call__(self, sample: tuple[Any, ...], generator: torch.Generator) -> tuple[Any, ...]:
         """Make the views.
 
-        :param sample: An input and its target.
+        :param sample: An input and its target, or the input alone ``(input,)``.
         :param generator: Where chance comes from.
-        :return: The views of the input, and the target.
+        :return: The views of the input, and the target if there is one.
         """
-        return tuple(transform(sample, generator)[0] for transform in self.transforms), sample[1]
+        return (tuple(transform(sample, generator)[0] for transform in self.transforms), *sample[1:])

@@ -40,6 +40,6 @@ class Autoencoding(Task):
         :param batch: Inputs ``(batch, ...)``, alone or followed by what is not looked at.
         :return: Loss, reconstructions and inputs.
         """
-        inputs = batch if isinstance(batch, Tensor) else batch[0]
+        (inputs,) = self.select_inputs(batch)
         reconstruction = self(inputs).reshape(inputs.shape)
         return Result(self.loss(reconstruction, inputs), reconstruction, inputs)

@@ -26,8 +26,7 @@ class Classification(Task):
         head: nn.Module | None = None,
         *,
         classes: int,
-        label_smoothing: float = 0.0,
-        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
         metrics: Mapping[str, Metric] | None = None,
         **arguments: Any,
     ) -> None:
@@ -36,8 +35,8 @@ class Classification(Task):
         :param model: Maps inputs ``(batch, ...)`` to representations.
         :param head: Maps these to logits ``(batch, classes)``; without one, the model does.
         :param classes: How many classes there are.
-        :param label_smoothing: The share of each target that goes to all classes alike, 0 to 1.
-        :param loss: A function of logits and class numbers; by default the cross entropy.
+        :param loss: A function of logits and class numbers, such as
+            ``choose_loss("CrossEntropyLoss(label_smoothing=0.1)")``.
         :param metrics: Accuracy and confusion matrix by default.
         :param arguments: Further ones of :class:`~labkit.training.task.Task`.
         """
@@ -46,7 +45,6 @@ class Classification(Task):
             "confusion": MulticlassConfusionMatrix(classes),
         }
         super().__init__(model, head, metrics=default if metrics is None else metrics, **arguments)
-        self.label_smoothing = label_smoothing
         self.loss = loss
 
     def compute(self, batch: Any) -> Result:
@@ -57,13 +55,7 @@ class Classification(Task):
         """
         inputs, target = batch
         logits = self(inputs)
-        return Result(self.compute_loss(logits, target), logits, target)
-
-    def compute_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of logits ``(batch, classes)`` and class numbers ``(batch,)``."""
-        if self.loss is not None:
-            return self.loss(logits, target)
-        return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return Result(self.loss(logits, target), logits, target)
 
     def combine(self, outputs: Tensor) -> Tensor:
         """Average the models' probabilities of classes, given as logits ``(models, batch, classes)``."""

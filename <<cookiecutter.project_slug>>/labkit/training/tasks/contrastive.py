@@ -48,21 +48,29 @@ class Contrastive(Task):
         self.labelled = labelled
         self.temperature = temperature
 
+    def make_network(self) -> nn.Module:
+        """Return what maps inputs to representations."""
+        return self.parts[0]
+
     def compute(self, batch: Any) -> Result:
         """Compute the contrastive loss.
 
         :param batch: Inputs ``(batch, ...)``, or several views of them as :class:`labkit.data.transform.Views` makes
-            them, and class numbers ``(batch,)``. Without labels, two views are needed.
+            them, and class numbers ``(batch,)``. Without labels, two views are needed, and class numbers only to judge.
         :return: Loss, representations of the first views with length 1, and class numbers.
         :raises ValueError: If nothing belongs together: inputs are neither labelled nor there in two views.
         """
-        inputs, target = batch
+        inputs, *targets = batch
+        if not targets and (self.labelled or self._metrics["validation"].metrics):
+            raise ValueError("contrastive learning without class numbers needs labelled=False and metrics={}")
         views = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         if len(views) == 1 and not self.labelled:
             raise ValueError("contrastive learning without labels needs two views of each input: use Views")
         model, head = self.parts
         representations = model(torch.cat(views))
-        identity = target if self.labelled else torch.arange(len(target), device=target.device)
+        itself = torch.arange(len(views[0]), device=representations.device)
+        target = targets[0] if targets else itself
+        identity = target if self.labelled else itself
         loss = compute_contrastive_loss(head(representations), identity.repeat(len(views)), self.temperature)
         return Result(loss, functional.normalize(representations[: len(target)]), target)
 

@@ -43,14 +43,15 @@ class LanguageModelling(Task):
         """Compute the cross entropy of all tokens but the first of each sequence.
 
         :param batch: Tokens ``(batch, length)``, alone or followed by what is not looked at.
-        :return: Loss, logits ``(tokens, vocabulary)`` and the tokens that they foretell ``(tokens,)``.
+        :return: Loss, the likeliest tokens ``(tokens,)`` and the true ones; logits of a whole split would be too many.
         """
-        tokens = batch if isinstance(batch, Tensor) else batch[0]
+        (tokens,) = self.select_inputs(batch)
         logits, target = self(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()
         if self.padding is not None:
             counts = target != self.padding
             logits, target = logits[counts], target[counts]
-        return Result(functional.cross_entropy(logits, target), logits, target)
+        loss = functional.cross_entropy(logits, target, reduction="sum") / max(len(target), 1)
+        return Result(loss, logits.argmax(dim=1), target)
 
     def combine(self, outputs: Tensor) -> Tensor:
         """Average the models' probabilities of tokens, given as logits ``(models, batch, length, vocabulary)``."""

@@ -1,7 +1,6 @@
 """Images of which each pixel belongs to a class."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -46,7 +45,8 @@ class Segmentation(Task):
             "confusion": MulticlassConfusionMatrix(classes, **pixels),
         }
         super().__init__(model, head, metrics=default if metrics is None else metrics, **arguments)
-        self.loss = loss or partial(functional.cross_entropy, ignore_index=ignored)
+        self.ignored = ignored
+        self.loss = loss
 
     def compute(self, batch: Any) -> Result:
         """Compute the loss.
@@ -56,7 +56,13 @@ class Segmentation(Task):
         """
         images, target = batch
         logits = self(images)
-        return Result(self.loss(logits, target), logits.argmax(dim=1), target)
+        size = (target != self.ignored).sum()
+        if self.loss is None:
+            losses = functional.cross_entropy(logits, target, ignore_index=self.ignored, reduction="sum")
+            loss = losses / size.clamp(min=1)
+        else:
+            loss = self.loss(logits, target)
+        return Result(loss, logits.argmax(dim=1), target, size)
 
     def combine(self, outputs: Tensor) -> Tensor:
         """Average the models' probabilities of each pixel's class, logits ``(models, batch, classes, ...)``."""

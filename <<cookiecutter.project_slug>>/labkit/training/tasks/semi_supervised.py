@@ -1,6 +1,7 @@
 """Inputs of which some have a class and most have none."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -32,6 +33,7 @@ class SemiSupervised(Classification):
         classes: int,
         confidence: float = 0.95,
         weight: float = 1.0,
+        label_smoothing: float = 0.0,
         metrics: Mapping[str, Metric] | None = None,
         **arguments: Any,
     ) -> None:
@@ -42,14 +44,19 @@ class SemiSupervised(Classification):
         :param classes: How many classes there are.
         :param confidence: The probability from which the model is sure, 0 to 1.
         :param weight: How much the unlabelled inputs count beside the labelled ones.
+        :param label_smoothing: The share of each known class that goes to all classes alike, 0 to 1.
         :param metrics: By default those of a classification, of the inputs whose class is known.
-        :param arguments: Further ones of :class:`~labkit.training.tasks.classification.Classification`.
+        :param arguments: Further ones of :class:`~labkit.training.task.Task`.
         """
         default = {
             "accuracy": MulticlassAccuracy(classes, average="micro", ignore_index=UNLABELLED),
             "confusion": MulticlassConfusionMatrix(classes, ignore_index=UNLABELLED),
         }
-        super().__init__(model, head, classes=classes, metrics=default if metrics is None else metrics, **arguments)
+        loss = partial(
+            functional.cross_entropy, ignore_index=UNLABELLED, label_smoothing=label_smoothing, reduction="none"
+        )
+        metrics = default if metrics is None else metrics
+        super().__init__(model, head, classes=classes, loss=loss, metrics=metrics, **arguments)
         self.confidence = confidence
         self.weight = weight
 
@@ -64,10 +71,7 @@ class SemiSupervised(Classification):
         views = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         logits = self(torch.cat(views)).chunk(len(views))
         labelled = target != UNLABELLED
-        losses = functional.cross_entropy(
-            logits[0], target, ignore_index=UNLABELLED, label_smoothing=self.label_smoothing, reduction="none"
-        )
-        loss = losses.sum() / labelled.sum().clamp(min=1)
+        loss = self.loss(logits[0], target).sum() / labelled.sum().clamp(min=1)
         probability, guess = logits[0].detach().softmax(dim=1).max(dim=1)
         sure = (probability >= self.confidence) & ~labelled
         guesses = functional.cross_entropy(logits[-1], guess, reduction="none").where(sure, 0)

@@ -21,14 +21,16 @@ class SequenceClassification(Classification):
         :param inputs: Tokens ``(batch, length)``, and how many of each sequence count ``(batch,)``; all by default.
         :return: Logits ``(batch, classes)``.
         """
-        tokens, *lengths = inputs
-        model, head = self.parts
-        return head(compute_mean(model(tokens), *lengths))
+        return self.make_network()(*inputs)
 
     def make_network(self) -> nn.Module:
-        """Put together what maps tokens, all of which count, to logits."""
-        model, head = self.parts
-        return nn.Sequential(model, Mean(), head)
+        """Put together what maps tokens, and how many of them count, to logits."""
+        return Pooled(*self.parts)
+
+    def select_inputs(self, batch: Any) -> tuple[Tensor, ...]:
+        """Take out of a batch the tokens, and their lengths where these are given."""
+        inputs, _ = batch
+        return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
 
     def compute(self, batch: Any) -> Result:
         """Compute the loss.
@@ -37,17 +39,27 @@ class SequenceClassification(Classification):
             :func:`labkit.data.sequence.pad_sequences` makes them; and class numbers ``(batch,)``.
         :return: Loss, logits and class numbers.
         """
-        inputs, target = batch
-        logits = self(inputs) if isinstance(inputs, Tensor) else self(*inputs)
-        return Result(self.compute_loss(logits, target), logits, target)
+        _, target = batch
+        logits = self(*self.select_inputs(batch))
+        return Result(self.loss(logits, target), logits, target)
 
 
-class Mean(nn.Module):
-    """The mean of a sequence's representations, as a layer."""
+class Pooled(nn.Module):
+    """A model, the mean of its representations of each sequence, and a head."""
 
-    def forward(self, representations: Tensor) -> Tensor:
-        """Compute the mean ``(batch, features)`` of ``(batch, length, features)``."""
-        return compute_mean(representations)
+    def __init__(self, model: nn.Module, head: nn.Module) -> None:
+        """Put them together.
+
+        :param model: Maps tokens ``(batch, length)`` to representations ``(batch, length, features)``.
+        :param head: Maps their means ``(batch, features)`` to logits.
+        """
+        super().__init__()
+        self.model = model
+        self.head = head
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Compute logits of tokens, and of how many of each sequence count ``(batch,)``; all by default."""
+        return self.head(compute_mean(self.model(tokens), lengths))
 
 
 def compute_mean(representations: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """Inputs that shall be near each other where they are of one class, so that they can be looked up by example."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,10 @@ class Similarity(Task):
         :param mining: Which triplets of a batch count, see :func:`compute_triplet_loss`.
         :param metrics: By default what a search by each input for the others of its class finds.
         :param arguments: Further ones of :class:`~labkit.training.task.Task`.
+        :raises ValueError: If there is no such mining.
         """
+        if mining not in get_args(Mining):
+            raise ValueError(f"there is no mining {mining!r}: there are {', '.join(get_args(Mining))}")
         default = {"map": MeanAveragePrecision(), "precision_at_1": PrecisionAtOne()}
         arguments = {"training_metrics": {}, **arguments}
         super().__init__(model, head, metrics=default if metrics is None else metrics, **arguments)
@@ -93,10 +96,11 @@ def compute_triplet_loss(vectors: Tensor, target: Tensor, margin: float, mining:
 
 def _compute_distances(vectors: Tensor) -> Tensor:
     """Return the Euclidean distances of vectors, each to each, with a gradient also where one is 0."""
-    squares = vectors.square().sum(dim=1)
-    return (
-        (squares[:, None] + squares[None, :] - 2 * vectors @ vectors.T).clamp(min=torch.finfo(vectors.dtype).eps).sqrt()
-    )
+    with torch.autocast(vectors.device.type, enabled=False):  # the difference of large numbers, as a margin is small
+        vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+        squares = vectors.square().sum(dim=1)
+        distances = squares[:, None] + squares[None, :] - 2 * vectors @ vectors.T
+        return distances.clamp(min=torch.finfo(vectors.dtype).eps).sqrt()
 
 
 def _mean(losses: Tensor, counts: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from labkit.report.illustration import BoundaryPicture, CurvePicture
 from labkit.tracking.attempt import attempt
 from labkit.tracking.run import Run, open_run
 from labkit.training.duration import Duration
+from labkit.training.execution import Execution
 from labkit.training.seeding import seed_everything
 from labkit.training.tasks import Classification
 from labkit.training.trainer import fit
@@ -63,3 +64,13 @@ def test_learning_curves_are_those_up_to_an_interruption_and_then_of_the_whole_t
     plot_curves(resumed.history).savefig(expected, dpi=150)
     assert picture.read_bytes() == expected.read_bytes()
     assert resumed.history["train/loss_step"][0] == list(range(1, 11))
+
+
+def test_boundaries_are_drawn_in_the_precision_of_the_training(run: Run) -> None:
+    task = Classification(nn.Linear(2, CLASSES), classes=CLASSES, optimizer=partial(SGD, lr=0.1))
+    loader = Loader(TensorDataset(POINTS, NUMBERS), batch_size=20, seed=0)
+    execution = Execution(precision="bf16-true", fast_dev_run=True)
+    callbacks = [BoundaryPicture(run, POINTS, NUMBERS)]
+    fit(task, run, loader, loader, duration=Duration(1, "epochs"), execution=execution, callbacks=callbacks)
+    assert (run.folder / "figures" / "boundaries-000001.png").exists()
+    assert task.dtype == torch.float32

@@ -45,6 +45,7 @@ def train(run: Run, *, batch_size: int = 4, epochs: int = 2, execution: Executio
         average_decay=0.9,
     )
     fit(task, run, training, validation, duration=Duration(epochs, "epochs"), execution=execution, accelerator="cpu")
+    run.log_metrics({"batches_to_look_at": len(validation)}, step=1)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ def test_accumulated_batches_are_one_larger_batch(project: Project, accumulate: 
         assert apart[name][1] == pytest.approx(values, rel=1e-5, abs=1e-6), name
 
 
+def test_batches_are_limited_in_one_way() -> None:
+    with pytest.raises(UsageError, match="both say how many batches to take: give one of them"):
+        Execution(overfit_batches=2, limit_batches=1)
+
+
 def test_a_quick_try_does_one_step_and_all_that_follows(project: Project) -> None:
     history = execute(project, fast_dev_run=True)
     assert all(steps == [1] for steps, _ in history.values())

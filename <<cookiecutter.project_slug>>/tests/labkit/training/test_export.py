@@ -14,18 +14,32 @@ from labkit.command import UnavailableError
 from labkit.training.export import export_network
 from labkit.training.task import Task
 from labkit.training.tasks import Autoencoding, Classification, SequenceClassification
-from tests.labkit.training.test_tasks import CLASSES, FEATURES, Perceptron, Recurrent, make_clouds, make_sentences
+from tests.labkit.training.test_tasks import (
+    CLASSES,
+    FEATURES,
+    SAMPLES,
+    Perceptron,
+    Recurrent,
+    make_clouds,
+    make_sentences,
+)
 
-TASKS: dict[str, tuple[Task, Tensor]] = {
-    "classification": (Classification(Perceptron(), nn.Linear(FEATURES, CLASSES), classes=CLASSES), make_clouds()[0]),
+TASKS: dict[str, tuple[Task, tuple[Tensor, ...]]] = {
+    "classification": (
+        Classification(Perceptron(), nn.Linear(FEATURES, CLASSES), classes=CLASSES),
+        make_clouds()[:1],
+    ),
     "an average": (
         Classification(Perceptron(), nn.Linear(FEATURES, CLASSES), classes=CLASSES, average_decay=0.9),
-        make_clouds()[0],
+        make_clouds()[:1],
     ),
-    "autoencoding": (Autoencoding(Perceptron(), nn.Sequential(nn.Dropout(), nn.Linear(FEATURES, 8))), make_clouds()[0]),
+    "autoencoding": (
+        Autoencoding(Perceptron(), nn.Sequential(nn.Dropout(), nn.Linear(FEATURES, 8))),
+        make_clouds()[:1],
+    ),
     "sequence classification": (
         SequenceClassification(Recurrent(), nn.Linear(FEATURES, CLASSES), classes=CLASSES),
-        make_sentences()[0],
+        (make_sentences()[0], torch.arange(SAMPLES) % 5 + 3),
     ),
 }
 READER = """
@@ -44,15 +58,16 @@ def test_what_is_read_again_computes_the_same(name: str, tmp_path: Path) -> None
     path, deviation = export_network(task, inputs, tmp_path / "folder" / "best")
     assert path == tmp_path / "folder" / "best.pt2"
     assert deviation < 1e-5
-    outputs = torch.export.load(path).module()(inputs[:3])
-    torch.testing.assert_close(outputs, task.eval()(inputs[:3]))
+    some = [values[:3] for values in inputs]
+    outputs = torch.export.load(path).module()(*some)
+    torch.testing.assert_close(outputs, task.eval()(*some))
     assert outputs.any()
 
 
 @pytest.mark.slow
 def test_a_program_without_the_code_computes_the_same(tmp_path: Path) -> None:
-    task, inputs = TASKS["classification"]
-    path, _ = export_network(task, inputs, tmp_path / "best")
+    task, (inputs,) = TASKS["classification"]
+    path, _ = export_network(task, (inputs,), tmp_path / "best")
     torch.save(inputs[:3], tmp_path / "inputs")
     words = [sys.executable, "-I", "-c", READER, path, tmp_path / "inputs", tmp_path / "outputs"]
     subprocess.run(words, cwd=tmp_path, check=True)

@@ -141,7 +141,8 @@ class OnDevice(Tensor):
     def numpy(self, **_: object) -> NoReturn:
         raise TypeError("can't convert device type tensor to numpy")
 
-    def cpu(self, *_: object) -> Tensor:
+    def cpu(self, memory_format: torch.memory_format = torch.preserve_format) -> Tensor:
+        del memory_format
         return self.as_subclass(Tensor)
 
 

@@ -28,14 +28,20 @@ STEPS_PER_EPOCH = 5
 
 
 def make_task(
-    task: type[Classification] = Classification, *, width: int = 8, classes: int = CLASSES, norm: bool = False
+    task: type[Classification] = Classification,
+    *,
+    width: int = 8,
+    classes: int = CLASSES,
+    norm: bool = False,
+    average_decay: float | None = None,
 ) -> Classification:
     """Make a task of a body and a head, with a layer in between or without one."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(body=nn.Linear(2, width), activation=nn.ReLU())
     if norm:
         layers["norm"] = nn.LayerNorm(width)
     layers["head"] = nn.Linear(width, classes)
-    return task(nn.Sequential(layers), classes=classes, optimizer=partial(SGD, lr=0.1))
+    optimizer = partial(SGD, lr=0.1)
+    return task(nn.Sequential(layers), classes=classes, optimizer=optimizer, average_decay=average_decay)
 
 
 def train(run: Run, task: Classification, duration: str = "3 epochs", **arguments: Any) -> None:
@@ -126,6 +132,28 @@ def test_what_may_be_missing_and_is_there_is_loaded(run: Run, earlier: Run) -> N
     task = make_task()
     load_pretrained(task, run, earlier.identifier, may_be_missing=["*"])
     assert all(torch.equal(task.state_dict()[name], value) for name, value in read_weights(earlier, "best").items())
+
+
+@pytest.mark.parametrize("average_decay", [None, 0.5])
+def test_where_an_average_was_judged_it_is_what_a_run_begins_with(
+    project: Project, run: Run, average_decay: float | None
+) -> None:
+    judged = project.make_run()
+    train(judged, make_task(average_decay=0.9), "1 epoch")
+    task = make_task(average_decay=average_decay)
+    load_pretrained(task, run, judged.identifier)
+    there = read_weights(judged, "best")
+    assert not torch.equal(there["average.model.head.bias"], there["model.head.bias"])
+    for name, value in task.state_dict().items():
+        assert torch.equal(value, there[f"average.{name.removeprefix('average.')}"]), name
+
+
+def test_an_average_begins_with_the_weights_that_are_loaded(run: Run, earlier: Run) -> None:
+    task = make_task(average_decay=0.5, classes=2)
+    fresh = copy_weights(task)
+    load_pretrained(task, run, earlier.identifier, may_be_missing=["model.head.*"])
+    assert torch.equal(task.state_dict()["average.model.body.bias"], read_weights(earlier, "best")["model.body.bias"])
+    assert torch.equal(task.state_dict()["average.model.head.bias"], fresh["model.head.bias"])
 
 
 def test_what_is_left_over_has_to_be_named_too(project: Project, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

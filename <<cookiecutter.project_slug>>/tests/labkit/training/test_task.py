@@ -1,5 +1,7 @@
 """What every task has: schedules by step and by epoch, clipping, and the moving average of the weights."""
 
+import math
+import re
 from functools import partial
 from typing import Any
 
@@ -9,6 +11,7 @@ from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from labkit.command import UsageError
 from labkit.data.loading import Loader
 from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
@@ -18,15 +21,15 @@ from labkit.training.duration import Duration
 from labkit.training.seeding import seed_everything
 from labkit.training.tasks import Classification
 from labkit.training.trainer import evaluate, fit
-from tests.labkit.training.test_trainer import BATCH_SIZE, CLASSES, DATA, signal_after
+from tests.labkit.training.test_trainer import BATCH_SIZE, CLASSES, DATA, follow, signal_after
 from tests.project import Project
 
 
-def make_task(**arguments: Any) -> Classification:
+def make_task(task: type[Classification] = Classification, **arguments: Any) -> Classification:
     seed_everything(7, "initialisation")
     model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU())
     head = nn.Linear(8, CLASSES)
-    return Classification(model, head, classes=CLASSES, optimizer=partial(SGD, lr=0.5), **arguments)
+    return task(model, head, classes=CLASSES, optimizer=partial(SGD, lr=0.5), **arguments)
 
 
 def train(run: Run, task: Classification, duration: str = "2 epochs", **arguments: Any) -> Classification:
@@ -53,9 +56,25 @@ def test_a_schedule_counts_steps_else(run: Run) -> None:
 
 
 def test_a_schedule_may_wait_for_a_plateau(run: Run) -> None:
-    plateau = choose_scheduler("ReduceLROnPlateau(mode='max', patience=0)")
-    train(run, make_task(scheduler=plateau), "3 epochs")
+    plateau = choose_scheduler("ReduceLROnPlateau(patience=0)")
+    script = follow(*[math.nan, 2.0] * 2, *[math.nan, 1.0] * 2)  # what the epochs in between say is not heard
+    every = Duration(2, "epochs")
+    train(run, make_task(script, scheduler=plateau), "8 epochs", validation_every=every)
+    assert read_rates(run)[::10] == pytest.approx([0.5, 0.5, 0.05, 0.05])
+
+
+def test_a_schedule_waits_for_a_plateau_of_what_tells_the_best(run: Run, project: Project) -> None:
+    arguments = {"monitor": "validation/accuracy", "mode": "max"}
+    rising = choose_scheduler("ReduceLROnPlateau(mode='max', patience=0, threshold=1.0, threshold_mode='abs')")
+    train(run, make_task(scheduler=rising), "3 epochs", **arguments)
     assert read_rates(run)[::5] == pytest.approx([0.5, 0.5, 0.05])
+    falling = choose_scheduler("ReduceLROnPlateau(patience=0)")
+    sentence = (
+        "the best validation/accuracy is its max, and the schedule waits for its min:"
+        " choose ReduceLROnPlateau(mode='max')."
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
+        train(project.make_run(), make_task(scheduler=falling), "1 epoch", **arguments)
 
 
 def test_gradients_are_clipped_all_together(run: Run) -> None:

@@ -219,6 +219,22 @@ def test_a_model_learns(name: str, run: Run) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_network_to_export_is_the_one_that_is_judged(name: str) -> None:
+    case = CASES[name]
+    seed_everything(0, "initialisation")
+    task = case.make(case.make_model(), case.make_head(FEATURES, case.outputs)).eval()
+    batch = next(iter(Loader(case.data, batch_size=8, seed=0, **case.loading)))
+    outputs, prediction = task.make_network()(*task.select_inputs(batch)), task.compute(batch).prediction
+    if isinstance(task, LanguageModelling):
+        outputs = outputs[:, :-1].flatten(0, 1)  # after the last token there is none to foretell
+    if not prediction.is_floating_point():
+        outputs = outputs.argmax(dim=1)
+    elif isinstance(task, Contrastive | Similarity):
+        outputs = functional.normalize(outputs)
+    torch.testing.assert_close(outputs.reshape(prediction.shape), prediction)
+
+
 def test_the_same_model_class_runs_under_several_tasks() -> None:
     models = [case.make_model for case in CASES.values()]
     assert models.count(Perceptron) == 8
@@ -259,6 +275,31 @@ def test_pixels_that_are_ignored_count_neither_for_the_loss_nor_for_metrics() ->
     assert evaluate(task, Loader(TensorDataset(logits, target), batch_size=1, seed=0))["accuracy"] == 1
 
 
+def test_the_loss_of_an_epoch_is_the_mean_of_its_pixels_whatever_the_batches() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits, target = torch.randn(6, 2, 3, 3, generator=generator), torch.randint(2, (6, 3, 3), generator=generator)
+    target[0], target[4, 1:] = 255, 255
+    task = Segmentation(nn.Identity(), classes=2, ignored=255)
+    expected = functional.cross_entropy(logits, target, ignore_index=255)
+    for batch_size in (1, 4):
+        results = evaluate(task, Loader(TensorDataset(logits, target), batch_size=batch_size, seed=0))
+        assert float(results["loss"]) == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "batch"),
+    [
+        (Segmentation(nn.Conv2d(1, 2, 1), classes=2), [torch.ones(3, 1, 4, 4), torch.full((3, 4, 4), -100)]),
+        (LanguageModelling(nn.Embedding(2, 2), vocabulary=2, padding=0), [torch.zeros(3, 4).long()]),
+    ],
+)
+def test_a_batch_in_which_nothing_counts_teaches_nothing(task: Task, batch: list[Tensor]) -> None:
+    loss = task.compute(batch).loss
+    loss.backward()
+    assert loss == 0
+    assert all(weight.grad is not None and not weight.grad.any() for weight in task.parameters())
+
+
 def compute_triplets_one_by_one(vectors: Tensor, target: Tensor, margin: float, mining: Mining) -> float:
     """Do by loops what is done by matrices."""
 
@@ -295,6 +336,21 @@ def test_triplets_are_mined_as_one_by_one(mining: Mining, margin: float) -> None
     assert float(loss) == pytest.approx(compute_triplets_one_by_one(vectors, target, margin, mining), rel=1e-5)
 
 
+def test_distances_of_triplets_are_computed_exactly_in_any_precision() -> None:
+    vectors = functional.normalize(torch.randn(12, 64, generator=torch.Generator().manual_seed(3))).bfloat16()
+    target = torch.arange(12) % 3
+    exact = compute_triplet_loss(vectors.float(), target, 0.2, "all")
+    assert compute_triplet_loss(vectors, target, 0.2, "all") == exact
+    with torch.autocast("cpu", torch.bfloat16):
+        assert compute_triplet_loss(vectors.float(), target, 0.2, "all") == exact
+
+
+def test_a_mining_that_there_is_not_is_refused() -> None:
+    wrong: Any = "semihard"
+    with pytest.raises(ValueError, match="there is no mining 'semihard': there are all, hard, semi-hard"):
+        Similarity(nn.Identity(), mining=wrong)
+
+
 @pytest.mark.parametrize("mining", ["all", "hard", "semi-hard"])
 @pytest.mark.parametrize("target", [[0, 0, 0], [0, 1, 2]])
 def test_a_batch_without_triplets_has_no_loss_but_a_gradient(mining: Mining, target: list[int]) -> None:
@@ -328,6 +384,16 @@ def test_without_labels_only_views_of_one_input_belong_together() -> None:
         Contrastive(nn.Identity(), labelled=False).compute((views[0], torch.zeros(5)))
 
 
+def test_views_need_no_class_numbers_where_nothing_is_searched_for() -> None:
+    loader = Loader(TensorDataset(POINTS), batch_size=8, seed=0, transform=Views(*[lambda sample, _: sample] * 2))
+    batch = next(iter(loader))
+    alone = Contrastive(nn.Identity(), labelled=False, metrics={})
+    assert alone.compute(batch).loss == alone.compute([*batch, torch.zeros(8)]).loss
+    for task in (Contrastive(nn.Identity(), labelled=False), Contrastive(nn.Identity(), metrics={})):
+        with pytest.raises(ValueError, match=r"without class numbers needs labelled=False and metrics=\{\}$"):
+            task.compute(batch)
+
+
 def test_views_are_drawn_each_by_itself_and_again_the_same() -> None:
     sample = (torch.zeros(3), torch.tensor(2))
     views = Views(jitter, jitter)
@@ -348,6 +414,14 @@ def test_only_what_is_sure_teaches_and_it_teaches_the_strong_view() -> None:
     result.loss.backward()
     assert strong.grad is not None
     assert strong.grad.any(dim=1).tolist() == [True, True, False, False]
+
+
+def test_known_classes_are_smoothed_and_have_no_other_loss() -> None:
+    logits, target = torch.tensor([[2.0, 0.0], [1.0, 3.0]]), torch.tensor([0, 1])
+    task = SemiSupervised(nn.Identity(), classes=2, label_smoothing=0.3)
+    assert task.compute((logits, target)).loss == functional.cross_entropy(logits, target, label_smoothing=0.3)
+    with pytest.raises(TypeError, match="multiple values for keyword argument 'loss'"):
+        SemiSupervised(nn.Identity(), classes=2, loss=functional.cross_entropy)
 
 
 def test_padding_is_not_foretold() -> None:

@@ -21,6 +21,7 @@ from labkit.tracking.interruption import Interruption
 from labkit.tracking.run import Run
 from labkit.tracking.state import State
 from labkit.training import checkpoint
+from labkit.training.choice import choose_loss
 from labkit.training.duration import Duration, Interval
 from labkit.training.execution import Execution
 from labkit.training.seeding import seed_everything
@@ -392,7 +393,7 @@ def test_evaluation_takes_the_whole_set_and_nothing_else(run: Run) -> None:
 
 def test_label_smoothing_gives_each_class_its_share() -> None:
     logits = torch.tensor([[2.0, 0.0, -1.0]])
-    task = Classification(nn.Identity(), classes=CLASSES, label_smoothing=0.3)
+    task = Classification(nn.Identity(), classes=CLASSES, loss=choose_loss("CrossEntropyLoss(label_smoothing=0.3)"))
     probabilities = logits.log_softmax(dim=1)
     expected = -(0.8 * probabilities[0, 0] + 0.1 * probabilities[0, 1] + 0.1 * probabilities[0, 2])
     assert float(task.compute((logits, torch.tensor([0]))).loss) == pytest.approx(float(expected))
