@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from << cookiecutter.package_name >>.digits import fold_by_image, read_digits
 from << cookiecutter.package_name >>.evaluate import evaluate
+from << cookiecutter.package_name >>.prepare import write
 from << cookiecutter.package_name >>.train import train
 
 from .project import Project
@@ -85,3 +87,17 @@ def test_without_a_trained_run_there_is_nothing_to_evaluate(
     assert evaluate.main([]) == 2
     assert capsys.readouterr().err.startswith("evaluate: no run of `train` has finished in experiment ")
     assert project.runs == []
+
+
+def test_a_run_uses_what_was_prepared_and_nothing_else(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    digits = read_digits()
+    folder = write(Path("digits"), (digits, fold_by_image(digits)))
+    assert train.main(["--architecture", "mlp", "--duration", "3 steps", "--data", "digits"]) == 0
+    assert evaluate.main([]) == 0
+
+    labels = folder / "labels.csv"
+    labels.write_text(labels.read_text().replace("digits/1/", "digits/7/"))
+    assert evaluate.main([]) == 2
+    assert "are not as recorded, 1 files differ (changed labels.csv)" in capsys.readouterr().err
+    assert train.main(["--expect", project.run.data.tags["labkit.footprint"]]) == 2
+    assert "as --expect says: these are other data." in capsys.readouterr().err

@@ -1,13 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from << cookiecutter.package_name >>.data import find_parts
 from << cookiecutter.package_name >>.digits import fold_by_image, fold_by_writer, read_digits
-from << cookiecutter.package_name >>.evaluate import evaluate
 from << cookiecutter.package_name >>.prepare import prepare, write
-from << cookiecutter.package_name >>.train import train
 
 from .project import Project
 
@@ -55,17 +51,3 @@ def test_folds_by_writer_part_no_writer(project: Project) -> None:
         train, validation, test = ({writers[index] for index in fold[part]} for part in ("train", "validation", "test"))
         assert not train & validation | train & test | validation & test
         assert len(train | validation | test) == 13
-
-
-def test_a_run_uses_what_was_prepared_and_nothing_else(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    digits = read_digits()
-    folder = write(Path("digits"), (digits, fold_by_image(digits)))
-    assert train.main(["--architecture", "mlp", "--duration", "3 steps", "--data", "digits"]) == 0
-    assert evaluate.main([]) == 0
-
-    labels = folder / "labels.csv"
-    labels.write_text(labels.read_text().replace("digits/1/", "digits/7/"))
-    assert evaluate.main([]) == 2
-    assert "are not as recorded, 1 files differ (changed labels.csv)" in capsys.readouterr().err
-    assert train.main(["--expect", project.run.data.tags["labkit.footprint"]]) == 2
-    assert "as --expect says: these are other data." in capsys.readouterr().err

@@ -71,11 +71,11 @@ recipe = Recipe(
     Overfit(inspections=(TensorStatistics(("model.0", "model.2")), ClassProbabilities(), Histograms(every=50))),
     Tune(
         space={"learning_rate": Range(0.01, 0.1, log=True)},
-        trials=3,
+        trials=2,
         metric="validation/loss",
         smaller_is_better=True,
     ),
-    Squeeze(members=3),
+    Squeeze(members=2),
 )
 
 if __name__ == "__main__":

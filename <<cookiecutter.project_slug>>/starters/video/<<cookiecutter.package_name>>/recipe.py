@@ -16,6 +16,7 @@ from labkit.recipe.steps import (
     Overfit,
     OverfitOneBatch,
     Range,
+    Squeeze,
     Tune,
 )
 from labkit.recipe.steps.evaluate_baseline import commonest_class
@@ -71,8 +72,8 @@ recipe = Recipe(
         data=load,
         task=make_task,
         arguments={"architecture": "cnn", "learning_rate": 0.01},
-        duration=Duration(8, "epochs"),
-        validation_every=Duration(2, "epochs"),
+        duration=Duration(7, "epochs"),
+        validation_every=Duration(7, "epochs"),
     ),
     ExploreData(),
     # What there is to know is between frames, and nowhere else.
@@ -91,10 +92,11 @@ recipe = Recipe(
     ),
     Tune(
         space={"learning_rate": Range(0.003, 0.03, log=True)},
-        trials=3,
+        trials=2,
         metric="validation/loss",
         smaller_is_better=True,
     ),
+    Squeeze(members=2),
 )
 
 if __name__ == "__main__":
