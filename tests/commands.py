@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from project import ENVIRONMENT, Project, run
 
+HOSTILE = "$(touch executed) `touch executed` ; touch executed\n'quotes\" -d ü, a=b"
+"""What arrives as it was typed wherever nothing takes it for anything but a text."""
 PROGRAM = "import sys; from {module} import {name} as c; sys.exit(c.main(sys.argv[1:]))"
 
 
@@ -27,3 +29,8 @@ def type_command(
     done = run(python, "-c", program, *words, folder=project.folder, variables=variables, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done
+
+
+def quote(text: str) -> str:
+    """Write a text as a value in `--arguments`."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,9 +1,6 @@
-"""Launching on a machine without a scheduler: real processes, under a real tmux.
+"""Launching on a machine without a scheduler: real processes, under a real tmux; there is a double of Apptainer."""
 
-Apptainer itself is in few distributions: a double of it takes the same command line, and executes it outside of any
-container.
-"""
-
+import json
 import os
 import re
 import shutil
@@ -12,30 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import type_command
-from project import ENVIRONMENT, TOOLS, Project, run
+from commands import HOSTILE, quote, type_command
+from project import TEMPLATE, TOOLS, Project, run
+from services import apptainer
+from services.command_line import watching_command_lines
+from services.tracking_server import serving
 
-# A symbolic link would not do: Python looks for its packages beside the name that it was called by.
-PYTHON = f'#!/bin/sh\nexec {ENVIRONMENT}/bin/python "$@"\n'
-APPTAINER = """\
-#!/usr/bin/env bash
-printf '%s\\n' "$*" >>"$APPTAINER_CALLS"
-[[ $1 == exec ]] || exit 64
-shift
-while [[ $1 == --* ]]; do
-  case $1 in
-    --bind) [[ -d $2 ]] || { echo "no folder $2" >&2; exit 255; }; shift 2 ;;
-    --pwd) cd "$2" || exit 255; shift 2 ;;
-    --nv) shift ;;
-    *) exit 64 ;;
-  esac
-done
-[[ $1 == training.sif ]] || exit 255
-shift
-exec "$@"
-"""
 CLUSTERS = "workstation: {scheduler: apptainer, container: training.sif}\n"
-CANARY = "canary-of-the-bucket"
+CANARY = "canary-of-a-machine's-bucket"
+SSHD = TEMPLATE / "tests" / "services" / "sshd.sh"
 TRAIN = ("--entry-point", "train", "--argument-sets", "seed=1,2,3,architecture=mlp,duration=1 epoch")
 OUTPUT = "runs/.apptainer/*/output/0.txt"
 SECONDS = 240
@@ -47,16 +29,10 @@ class User:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.folder = project.folder.parent
-        programs = self.folder / "programs"
-        programs.mkdir()
-        for name, text in {"apptainer": APPTAINER, "python": PYTHON}.items():
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
         (project.folder / "deploy" / "clusters.yaml").write_text(CLUSTERS)
         self.calls = self.folder / "calls"
         self.variables = {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "APPTAINER_CALLS": str(self.calls),
+            **apptainer.install(self.folder),
             "AWS_SECRET_ACCESS_KEY": CANARY,
             "TMUX_TMPDIR": str(self.folder),
             "OMP_NUM_THREADS": "1",
@@ -102,21 +78,30 @@ def user(fresh: Project) -> Iterator[User]:
 
 
 def test_a_session_is_executed_from_sealed_code_and_not_twice(user: User) -> None:
-    session = user.launch(*TRAIN, "--parallel", "2")
-    (user.project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after it was sealed')\n")
-    assert "labkit-" in run("tmux", "ls", folder=user.folder, variables=user.variables).stdout
-    log = user("apptainer-log", f"{session}/1", "--follow")
-    printed = user.await_count(session, "3: 3 finished")
+    with watching_command_lines() as command_lines:
+        session = user.launch(*TRAIN, "--arguments", f"may-be-missing=[{quote(HOSTILE)}]", "--parallel", "2")
+        (user.project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after sealing')\n")
+        assert "labkit-" in run("tmux", "ls", folder=user.folder, variables=user.variables).stdout
+        log = user("apptainer-log", f"{session}/1", "--follow")
+        printed = user.await_count(session, "3: 3 finished")
     assert re.search(rf"{session}/1 .* ended \(0\) .* 17 +validation/loss \S+ +seed=2$", printed, re.MULTILINE)
     assert log.count("=== 1, restart 0") == 1
     assert "validation/accuracy" in log
     assert "Nothing is left" in user("apptainer-launch", "--run-id", session)
 
+    # What a user typed is what arrived, and nothing else was executed.
+    envelopes = list((user.project.folder / "runs").glob("*/envelope.json"))
+    arguments = [json.loads(path.read_text())["arguments"] for path in envelopes]
+    assert [found["may_be_missing"] for found in arguments if "may_be_missing" in found] == [[HOSTILE]] * 3
+    assert list(user.folder.rglob("executed")) == []
+
     # What is secret is on no command line and in no file that is left.
-    assert CANARY not in user.calls.read_text()
+    assert any("bootstrap.py" in line for line in command_lines)
+    assert not [line for line in command_lines if CANARY in line]
     (folder,) = (user.project.folder / "runs" / ".apptainer").iterdir()
     assert not (folder / "credentials").exists()
-    assert not [path for path in folder.rglob("*") if path.is_file() and CANARY in path.read_text()]
+    files = [path for path in user.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
     assert not (folder / "pid").exists()
 
 
@@ -132,6 +117,36 @@ def test_a_run_that_is_stopped_writes_a_checkpoint_and_goes_on_when_launched_aga
     user.await_training(2)
     user("apptainer-stop", identifier)
     user.await_count(identifier, "1: 1 interrupted")
+
+
+def test_another_machine_executes_without_tmux_and_without_the_connection(
+    user: User, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("a")
+    settings = (f"PATH={user.variables['PATH']}", f"APPTAINER_CALLS={user.calls}")
+    run(SSHD, "start", folder / "sshd", *settings, folder=folder)
+    with (folder / "sshd" / "home" / ".bash_profile").open("a") as profile:
+        profile.write(f'{settings[0]}\ncommand() {{ [[ $2 != tmux ]] && builtin command "$@"; }}\n')
+    host = {"scheduler": "apptainer", "host": "login", "container": apptainer.IMAGE}
+    runs = folder / "runs"
+    runs.mkdir()
+    clusters = {"there": {**host, "paths": {"runs": str(runs)}, "variables": {"OMP_NUM_THREADS": "1"}}}
+    (user.project.folder / "deploy" / "clusters.yaml").write_text(json.dumps(clusters))
+    user.variables["PATH"] = f"{folder}/sshd/bin:{user.variables['PATH']}"
+    try:
+        with serving(folder / "tracking") as server:
+            user.variables["MLFLOW_TRACKING_URI"] = server.address
+            words = ("--entry-point", "train", "--arguments", "architecture=mlp,duration=1 epoch")
+            identifier = user.launch(*words)
+            run(SSHD, "drop", folder / "sshd", folder=folder)
+            assert "validation/accuracy" in user("apptainer-log", identifier, "--follow")
+            assert user("apptainer-status", identifier).startswith("1: 1 finished\n")
+        assert run("tmux", "ls", folder=user.folder, variables=user.variables, check=False).returncode == 1
+        user("apptainer-shell")
+        *_, shell = user.calls.read_text().splitlines()
+        assert shell == f"shell --bind {runs} {apptainer.IMAGE}"
+    finally:
+        run(SSHD, "stop", folder / "sshd", folder=folder)
 
 
 @pytest.mark.parametrize(

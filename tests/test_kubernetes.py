@@ -5,12 +5,13 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from commands import type_command
+from commands import HOSTILE, quote, type_command
 from images import Store
 from project import TOOLS, Project, run
 from services.kubernetes_api import KubernetesApi, Refusal
@@ -94,10 +95,10 @@ def test_a_session_is_submitted_once_and_watched_and_stopped(user: User, api: Ku
     # The same again does not run again.
     again = user("kubernetes-launch", "--run-id", session[1]).stdout
     assert "Nothing is left to submit" in again
-    assert len(api.find("jobs")) == 1
+    assert [one["metadata"]["uid"] for one in api.find("jobs")] == [job["metadata"]["uid"]]
 
     api.add_pod(name, 0, phase="Failed", exit_code=75, log="first\n")
-    api.add_pod(name, 0, phase="Running", log="second\n")
+    running = api.add_pod(name, 0, phase="Running", log="second\n")
     api.add_pod(name, 1, phase="Pending")
     count, *table = user("kubernetes-status").stdout.splitlines()
     assert count == "3: 2 Pending, 1 Running"
@@ -108,10 +109,21 @@ def test_a_session_is_submitted_once_and_watched_and_stopped(user: User, api: Ku
         [f"{session[1]}/2", name, "Pending", "(without", "a", "pod)", "0", "seed=3"],
     ]
     assert "Running" in user("kubernetes-status", f"{session[1]}/0").stdout
-    log = user("kubernetes-log", f"{session[1]}/0", "--follow").stdout
+    log = user("kubernetes-log", f"{session[1]}/0").stdout
     assert re.sub(r"==> .*\n", "", log) == "first\nsecond\n"
     waiting = user("kubernetes-log", f"{session[1]}/1", code=2).stderr
     assert "has printed nothing yet" in waiting
+
+    # Who follows sees what is printed later, also by pods that have not begun, until the Job has ended.
+    with ThreadPoolExecutor() as threads:
+        following = threads.submit(user, "kubernetes-log", f"{session[1]}/0", "--follow")
+        api.await_requests("GET pods", 1)
+        api.logs[running] += "more\n"
+        api.add_pod(name, 0, phase="Running", log="third\n")
+        api.await_requests("GET pods", 2)
+        api.end_job(name)
+        assert re.sub(r"==> .*\n", "", following.result().stdout) == "first\nsecond\nmore\nthird\n"
+    del api.objects["jobs", name]["status"]["conditions"]
 
     one = user("kubernetes-stop", f"{session[1]}/0", code=2).stderr
     assert one.startswith("kubernetes-stop: Kubernetes ends a Job as a whole")
@@ -133,14 +145,24 @@ def test_what_is_refused_leaves_nothing_behind_and_is_completed_by_launching_aga
     )
     assert api.find("secrets") == []
     api.refused.clear()
+
+    # Whatever is refused or not answered, though it was done, leaves nothing that would wait for ever.
+    for request in ("POST jobs", "POST secrets"):
+        api.unanswered = {request}
+        broken_off = user("kubernetes-launch", "--run-id", identifier, code=1).stderr
+        assert broken_off.startswith("kubernetes-launch: the cluster does not answer (")
+        assert f"0 of 1 jobs are submitted; the rest follow by: kubernetes-launch --run-id {identifier}" in broken_off
+        assert api.find("jobs") == api.find("secrets") == []
+    api.unanswered.clear()
     user("kubernetes-launch", "--run-id", identifier)
-    assert len(api.find("jobs")) == len(api.find("secrets")) == 1
+    (job,), (secret,) = api.find("jobs"), api.find("secrets")
+    assert [owner["uid"] for owner in secret["metadata"]["ownerReferences"]] == [job["metadata"]["uid"]]
 
 
 def test_a_dry_run_shows_what_would_be_sent_and_asks_nobody(user: User, api: KubernetesApi, tmp_path: Path) -> None:
     printed = user("kubernetes-launch", *TRAIN, "--dry-run").stdout
     assert api.requests == []
-    secret, job = yaml.safe_load_all(printed.partition("---\n")[2])
+    job, secret = yaml.safe_load_all(printed.partition("---\n")[2])
     assert set(secret["stringData"].values()) == {"[secret]"}
     validate(tmp_path, secret, job)
 
@@ -156,6 +178,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_asks_nobody(user: User, api: Kub
             "the runs are recorded in a file of this machine, which no pod can reach: ",
         ),
         (("--time", "10m", "--signal-before", "10m"), {}, 2, "--time 10m leaves nothing after --signal-before 10m: "),
+        (("--nodes", "2"), {}, 2, "--nodes needs a folder of runs that all pods share: "),
         (("--cluster", "other"), {}, 2, "there is no profile 'other' of the scheduler kubernetes in "),
     ],
 )
@@ -182,7 +205,8 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
 ) -> None:
     folder = user.project.folder.parent
     user.profile(yaml.safe_load(imaged.read("docker/training-image.yaml"))["digest"])
-    user("kubernetes-launch", "--entry-point", "train", "--argument-sets", "seed=1,2,architecture=mlp,duration=1 epoch")
+    sets = ("--argument-sets", "seed=1,2,architecture=mlp,duration=1 epoch")
+    user("kubernetes-launch", "--entry-point", "train", *sets, "--arguments", f"may-be-missing=[{quote(HOSTILE)}]")
     (user.project.folder / "my_research" / "train.py").write_text("raise SystemExit('edited after it was sealed')\n")
     (job,), (secret,) = api.find("jobs"), api.find("secrets")
     name = job["metadata"]["name"]
@@ -202,6 +226,7 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
         code = store.podman("wait", "trial-run").stdout.strip()
         log = store.podman("logs", "trial-run")
         assert code == "0", log.stdout + log.stderr
+        assert "/executed" not in store.podman("diff", "trial-run").stdout
         processes = store.podman("inspect", "trial-run").stdout
         assert CANARY not in json.dumps(json.loads(processes)[0]["Config"]["Cmd"])
     finally:
@@ -215,6 +240,8 @@ def test_the_pod_runs_the_code_that_was_sealed_though_the_image_has_none(
         if "labkit.trial" in tags
     }
     assert states == {f"{job['metadata']['labels']['labkit/launch']}/1": "finished"}
+    envelopes = [json.loads(path.read_text()) for path in tracking.folder.glob("artifacts/*/*/artifacts/envelope.json")]
+    assert [HOSTILE] in [envelope["arguments"].get("may_be_missing") for envelope in envelopes]
 
 
 def _find_runs(tracking: TrackingServer) -> list[str]:

@@ -9,22 +9,25 @@ import shlex
 import shutil
 import sqlite3
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from combination import COMBINATIONS
+from commands import HOSTILE
 from project import ENVIRONMENT, TEMPLATE, Project, environment, render, run
+from services import apptainer
+from services.command_line import watching_command_lines
 
 SLURM = TEMPLATE / "tests" / "services" / "slurm.sh"
 SSHD = TEMPLATE / "tests" / "services" / "sshd.sh"
 RATES = [0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001]
-HOSTILE = "$(touch executed) `touch executed` ; touch executed\n'quotes\" -d ü, a=b"
 # Named for this file: the command lines of other tests, which run at the same time, have canaries of their own.
 CANARIES = {"AWS_SECRET_ACCESS_KEY": "slurm-canary-of-a-key", "AWS_SESSION_TOKEN": "slurm-canary-'of-a-token"}
+KEY = "canary-of-the-vault's-key"
 SECONDS_TO_WAIT = 400
 TRAIN = ("--entry-point", "train", "--arguments", "architecture=mlp,duration='1 epoch'")
 
@@ -46,6 +49,33 @@ class Dawdle(Callback):
     def on_train_batch_end(self, *arguments):
         time.sleep(float(os.environ.get("SECONDS_PER_STEP", "0")))
 """
+# What a job needs, and little time.
+DESCEND = """
+import sys
+import time
+
+from labkit.tracking.entry_point import entry_point
+from labkit.tracking.run import Run
+
+
+@entry_point
+def descend(run: Run, *, rate: float = 0.1, steps: int = 2, seconds: float = 0.0) -> None:
+    '''Go down, and go on where it was interrupted.
+
+    :param rate: What is least at 0.5.
+    :param steps: How many there are.
+    :param seconds: How long each takes.
+    '''
+    done = run.folder / "done"
+    for step in range(int(done.read_text()) if done.exists() else 0, steps):
+        time.sleep(seconds)
+        run.log_metrics({"validation/loss": (rate - 0.5) ** 2}, step)
+        done.write_text(str(step + 1))
+
+
+if __name__ == "__main__":
+    sys.exit(descend.main())
+"""
 WEIGHTS = """
 import hashlib, sys, torch
 for path in sys.argv[1:]:
@@ -54,11 +84,24 @@ for path in sys.argv[1:]:
 """
 # What a queue says that is full after one job; there are no limits of users without Slurm's accounting.
 FULL_QUEUE = """#!/bin/sh
-mkdir {folder}/submitted 2>/dev/null && exec {sbatch} "$@"
+mkdir {folder}/submitted 2>/dev/null && exec {program} "$@"
 echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2
 reason="Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 echo "sbatch: error: Batch job submission failed: $reason" >&2
 exit 1
+"""
+LOST_ANSWER = """#!/bin/sh
+{program} "$@" >/dev/null
+echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2
+exit 1
+"""
+# Who asks first for the names of jobs is told them late.
+LATE_ANSWER = """#!/bin/sh
+{program} "$@" || exit
+case "$*" in
+  *%j*) mkdir {folder}/asked 2>/dev/null && while [ -d {folder} ] && [ ! -e {folder}/told ]; do sleep 0.1; done ;;
+esac
+true
 """
 HOLD = """
 import sys
@@ -114,9 +157,11 @@ class Cluster:
         with contextlib.closing(sqlite3.connect(self.project.folder / "mlflow.db", timeout=60)) as database:
             return database.execute(question, values).fetchall()
 
-    def trials(self) -> dict[int, str]:
-        """Return the run of every trial that has begun."""
-        rows = self.query("select run_uuid, value from tags where key = 'labkit.trial'")
+    def trials(self, session: str) -> dict[int, str]:
+        """Return the run of every trial of a session that has begun."""
+        rows = self.query(
+            "select run_uuid, value from tags where key = 'labkit.trial' and value like ?", f"{session}/%"
+        )
         return {int(str(trial).rpartition("/")[2]): str(run_id) for run_id, trial in rows}
 
     def status(self, run_id: str) -> str:
@@ -128,6 +173,22 @@ class Cluster:
         """Return how many steps a run has recorded; none before there is one."""
         path = self.runs / (run_id or "none") / "spool.jsonl"
         return path.read_text().count("train/loss_step") if path.exists() else 0
+
+    @contextlib.contextmanager
+    def where(self, **programs: str) -> Generator[None]:
+        """Have a login shell find other programs in the place of Slurm's."""
+        profile, folder = self.folder / "sshd" / "home" / ".bash_profile", self.folder / "instead"
+        folder.mkdir()
+        for name, text in programs.items():
+            (folder / name).write_text(text.format(program=shutil.which(name), folder=folder))
+            (folder / name).chmod(0o755)
+        talkative = profile.read_text()
+        profile.write_text(f"{talkative}PATH={folder}:$PATH\n")
+        try:
+            yield
+        finally:
+            profile.write_text(talkative)
+            shutil.rmtree(folder)
 
 
 def wait_until(happened: Callable[[], object]) -> None:
@@ -159,6 +220,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
     )
     assert hooked.count("Dawdle") == 2
     (project.folder / "my_research" / "train.py").write_text(hooked)
+    (project.folder / "my_research" / "descend.py").write_text(DESCEND)
+    with (project.folder / "MLproject").open("a") as file:
+        file.write("  descend:\n    command: python -m my_research.descend\n")
     write_profile(project)
     try:
         yield Cluster(
@@ -199,29 +263,19 @@ def write_session(project: Project, **arguments: object) -> None:
     (project.folder / "session.yaml").write_text(json.dumps(session))
 
 
-@contextlib.contextmanager
-def watching_command_lines() -> Generator[set[str]]:
-    """Collect the command lines of all processes."""
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.05):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
+def move_into_vault(cluster: Cluster, name: str) -> None:
+    """Keep a credential in the project, no longer in the shell."""
+    key, vault = cluster.folder / "key", cluster.project.folder / "credentials.yaml"
+    key.touch(mode=0o600)
+    key.write_text(KEY)
+    vault.write_text(json.dumps({name: cluster.variables.pop(name)}))
+    cluster("ansible-vault", "encrypt", "--vault-password-file", str(key), str(vault))
+    cluster.variables["CREDENTIALS_KEY_FILE"] = str(key)
 
 
 def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> None:
     write_session(cluster.project, **{"learning-rate_": RATES})
+    move_into_vault(cluster, "AWS_SESSION_TOKEN")
     with watching_command_lines() as command_lines:
         launched = cluster("slurm-launch", "--session", "session.yaml")
         session = launched.split()[1]
@@ -237,7 +291,7 @@ def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> N
 
         # Two are asked to go back into the queue in the middle of their training, by what Slurm itself sends.
         first, *_ = (job.partition("_")[0] for job in cluster.jobs())
-        wait_until(lambda: min(cluster.steps_of(cluster.trials().get(trial)) for trial in (0, 1)) > 5)
+        wait_until(lambda: min(cluster.steps_of(cluster.trials(session).get(trial)) for trial in (0, 1)) > 5)
         assert cluster.status(session) == "RUNNING"
         spool = "".join(
             path.read_text(errors="replace")
@@ -272,7 +326,7 @@ def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> N
     assert "8: 8 finished" in cluster("slurm-status", session)
     assert "restart 0" in log
     assert "restart 1" in log
-    runs = cluster.trials()
+    runs = cluster.trials(session)
     assert sorted(runs) == list(range(8))
     assert len(cluster.query("select * from tags where key = 'labkit.trial'")) == 8
     assert [cluster.status(run_id) for run_id in (session, *runs.values())] == ["FINISHED"] * 9
@@ -289,12 +343,18 @@ def test_a_session_survives_all_that_happens_to_a_cluster(cluster: Cluster) -> N
 
 
 def assert_that_canaries_reached_jobs_alone(cluster: Cluster, run_id: str, places: list[str]) -> None:
+    (cluster.project.folder / "credentials.yaml").unlink()
     received = (cluster.runs / run_id / "received").read_text()
     assert received == "".join(f"{hashlib.sha256(value.encode()).hexdigest()}\n" for value in CANARIES.values())
     assert list((cluster.runs / "jobs").rglob("credentials")) == []
-    files = [path.read_text() for path in (cluster.runs / "jobs").rglob("*") if path.is_file()]
+    # Scripts and output, logs, artifacts, and the store with its tags and parameters.
+    files = [path for path in cluster.project.folder.rglob("*") if path.is_file()]
+    assert {"job.sh", "0.txt", "mlflow.db", "last.ckpt", "envelope.json"} <= {path.name for path in files}
     assert any("local-launch" in place for place in places)
-    assert [place for place in (*places, *files) if "slurm-canary" in place] == []
+    assert [place for place in places if "slurm-canary" in place or KEY in place] == []
+    assert [
+        path for path in files if b"slurm-canary" in (content := path.read_bytes()) or KEY.encode() in content
+    ] == []
 
 
 def assert_that_weights_are_those_of_local_runs(cluster: Cluster, runs: dict[int, str]) -> None:
@@ -370,7 +430,7 @@ def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> N
     limited = cluster("slurm-launch", *TRAIN, "--time", "10m", "--signal-before", "10m", check=False)
     assert limited.startswith("slurm-launch: --time 10m leaves nothing after --signal-before 10m: ")
     write_profile(cluster.project, partition="nowhere")
-    refused = cluster("slurm-launch", *TRAIN, check=False)
+    refused = cluster("slurm-launch", "--entry-point", "descend", check=False)
     assert (
         "login refuses: sbatch: error: Batch job submission failed: Invalid partition name specified. 0 of" in refused
     )
@@ -378,26 +438,91 @@ def test_what_slurm_refuses_leaves_nothing_half_submitted(cluster: Cluster) -> N
     assert f"0 of 1 jobs are submitted; the rest follow by: slurm-launch --run-id {run_id}" in refused
     assert cluster.jobs() == {}
     assert list((cluster.runs / "jobs" / run_id).iterdir()) == []
-    write_profile(cluster.project)
-    cluster("slurm-launch", "--run-id", run_id)
+
+    # The login node dies in the middle of it.
+    half = cluster.runs / "jobs" / run_id / "0"
+    half.mkdir()
+    (half / "credentials").touch()
+    os.utime(half / "credentials", times=(0, 0))
+
+    # Slurm takes the job, but nobody is told; and somebody else has asked before, and is told after.
+    write_profile(cluster.project, options={"hold": None})
+    with ThreadPoolExecutor() as threads, cluster.where(sbatch=LOST_ANSWER, squeue=LATE_ANSWER):
+        status = threads.submit(cluster, "slurm-status")
+        wait_until((cluster.folder / "instead" / "asked").exists)
+        launched = cluster("slurm-launch", "--run-id", run_id)
+        (cluster.folder / "instead" / "told").touch()
+        status.result()
+    (job,) = cluster.jobs()
+    assert f"job         {job} on login\n" in launched
+    assert (half.with_name("1") / "jobs").read_text() == f"{job}\n"
+    assert (half.with_name("1") / "credentials").exists()
+    assert not (half / "credentials").exists()
+    cluster("scontrol", "release", job)
     wait_until(lambda: not cluster.jobs())
     assert cluster.status(run_id) == "FINISHED"
+
+
+def test_in_a_container_a_run_goes_on_before_its_limit_of_time_and_a_study_shares_what_it_learns(
+    cluster: Cluster,
+) -> None:
+    variables = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", **apptainer.install(cluster.folder)}
+    paths = {"runs": str(cluster.runs)}
+    write_profile(cluster.project, container=apptainer.IMAGE, paths=paths, variables=variables, options={"hold": None})
+    limits = ("--time", "2m", "--signal-before", "1m")
+    words = ("--entry-point", "descend", "--arguments", "steps=75,seconds=1")
+    run_id = cluster("slurm-launch", *words, *limits).split()[1]
+    study = {
+        "entry-point": "descend",
+        "arguments": {"seconds": 3, "rate_": {"least": 0.0, "most": 1.0}},
+        "search": "bayesian",
+        "trials": 3,
+        "minimise": "validation/loss",
+        "parallel": 2,
+    }
+    (cluster.project.folder / "session.yaml").write_text(json.dumps(study))
+    session = cluster("slurm-launch", "--session", "session.yaml").split()[1]
+
+    # What is edited afterwards is not what is executed.
+    program = cluster.project.folder / "my_research" / "descend.py"
+    program.write_text("raise SystemExit('edited after it was sealed')\n")
+    cluster("scontrol", "release", ",".join({job.partition("_")[0] for job in cluster.jobs()}))
+    wait_until(lambda: not cluster.jobs())
+    program.write_text(DESCEND)
+
+    log = cluster("slurm-log", run_id)
+    assert cluster.status(run_id) == "FINISHED", log
+    assert "restart 1" in log
+    assert "Slurm takes no restart" not in log
+    surroundings = json.loads((cluster.runs / run_id / "environment.json").read_text())
+    assert surroundings["image"] == apptainer.IMAGE
+    assert_that_two_trials_at_a_time_learnt_from_each_other(cluster, session)
+
+
+def assert_that_two_trials_at_a_time_learnt_from_each_other(cluster: Cluster, session: str) -> None:
+    runs = cluster.trials(session)
+    assert sorted(runs) == [0, 1, 2]
+    assert [cluster.status(run_id) for run_id in (session, *runs.values())] == ["FINISHED"] * 4
+    times = [
+        cluster.query("select start_time, end_time from runs where run_uuid = ?", run_id)[0] for run_id in runs.values()
+    ]
+    (first, second, third) = sorted((int(begin), int(end)) for begin, end in times)
+    assert second[0] < first[1]
+    assert third[0] >= min(first[1], second[1])
+    rates = [
+        json.loads((cluster.runs / run_id / "envelope.json").read_text())["arguments"]["rate"]
+        for run_id in runs.values()
+    ]
+    assert len(set(rates)) == 3
+    known = (cluster.runs / session / "search.journal").read_text()
+    assert all(repr((rate - 0.5) ** 2) in known for rate in rates)
 
 
 def test_of_a_session_that_does_not_fit_into_the_queue_the_rest_follows(cluster: Cluster) -> None:
     write_profile(cluster.project, options={"hold": None})
     write_session(cluster.project, **{"learning-rate_": RATES})
-    program = cluster.folder / "sshd" / "bin" / "sbatch"
-    program.write_text(FULL_QUEUE.format(sbatch=shutil.which("sbatch"), folder=cluster.folder))
-    program.chmod(0o755)
-    profile = cluster.folder / "sshd" / "home" / ".bash_profile"
-    talkative = profile.read_text()
-    profile.write_text(f"{talkative}PATH={program.parent}:$PATH\n")
-    try:
-        refused = cluster("slurm-launch", "--session", "session.yaml", check=False)
-    finally:
-        profile.write_text(talkative)
-        program.unlink()
+    with cluster.where(sbatch=FULL_QUEUE):
+        refused = cluster("slurm-launch", "--session", "session.yaml", "--parallel", "2", check=False)
     session = refused.split()[1]
     assert (
         "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits). 1 of 2 jobs are "
@@ -409,6 +534,10 @@ def test_of_a_session_that_does_not_fit_into_the_queue_the_rest_follows(cluster:
     assert "trials 5-7" in launched
     assert "trials 0-4" not in launched
     assert len(cluster.jobs()) == 8
+    # Two at a time are two of the whole session: one array waits for the other.
+    waits = dict(line.split() for line in cluster("squeue", "--noheader", "--format=%F %E").splitlines())
+    first, second = sorted(waits, key=int)
+    assert waits == {first: "(null)", second: f"afterany:{first}_*(unfulfilled)"}
     cluster("slurm-cancel", session)
     assert cluster.jobs() == {}
 

@@ -1,7 +1,7 @@
 """A small part of Kubernetes' API over HTTP: Jobs, Secrets, Services, pods and their logs in one namespace.
 
 It speaks the real protocol, so that the official client cannot tell the difference: paths, status codes, bearer
-tokens, label selectors, unique names, merge patches, Status objects, and owners whose end is the end of what they own.
+tokens, label selectors, unique names, Status objects, and owners whose end is the end of what they own.
 It runs no pods: a test adds them.
 """
 
@@ -45,8 +45,11 @@ class KubernetesApi:
         self.logs: dict[str, str] = {}
         self.refused: dict[str, Refusal] = {}
         """What is refused, by kind: a quota is spent, a right is missing."""
+        self.unanswered: set[str] = set()
+        """Requests that are done, but of which nobody is told: the connection breaks off."""
         self.requests: list[str] = []
         self._lock = threading.Lock()
+        self._asked = threading.Condition(self._lock)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
 
     def change_token(self) -> None:
@@ -57,8 +60,8 @@ class KubernetesApi:
         """Return all objects of a kind, the oldest first."""
         return [content for (other, _), content in self.objects.items() if other == kind]
 
-    def add_pod(self, job: str, index: int, *, phase: str, log: str = "", exit_code: int | None = None) -> None:
-        """Add a pod of a Job, as Kubernetes' controller would."""
+    def add_pod(self, job: str, index: int, *, phase: str, log: str = "", exit_code: int | None = None) -> str:
+        """Add a pod of a Job, as Kubernetes' controller would, and return its name."""
         name = f"{job}-{index}-{len(self.objects)}"
         state: Object = {"running": {}} if exit_code is None else {"terminated": {"exitCode": exit_code}}
         status: Object = {"name": "run", "state": state, "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
@@ -72,6 +75,17 @@ class KubernetesApi:
             "spec": {"containers": [{"name": "run"}]},
             "status": {"phase": phase, "containerStatuses": [status] if phase != "Pending" else []},
         }
+        return name
+
+    def await_requests(self, request: str, count: int) -> None:
+        """Wait until there were so many more requests of a kind, such as `GET pods`."""
+        with self._asked:
+            target = self.requests.count(request) + count
+            assert self._asked.wait_for(lambda: self.requests.count(request) >= target, timeout=120)
+
+    def end_job(self, name: str) -> None:
+        """Have a Job succeed, as Kubernetes' controller would."""
+        self.objects["jobs", name]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
 
     def write_configuration(self, path: Path) -> None:
         """Write a `kubeconfig` of a user who may use it."""
@@ -110,6 +124,7 @@ class KubernetesApi:
             raise Refusal(403, "Forbidden", f"you may not {method} {parts.path}")
         kind, name = match["kind"], match["name"]
         self.requests.append(f"{method} {kind}")
+        self._asked.notify_all()
         if method == "POST":
             return self._create(kind, body)
         if name is None:
@@ -118,11 +133,14 @@ class KubernetesApi:
             raise Refusal(404, "NotFound", f'{kind} "{name}" not found')
         if match["log"]:
             return self.logs[name]
-        if method == "PATCH":
-            self.objects[kind, name] = _merge(self.objects[kind, name], body)
         if method == "DELETE":
             return self._delete(kind, name)
         return self.objects[kind, name]
+
+    def is_unanswered(self, method: str, url: str) -> bool:
+        """Tell whether the connection breaks off before the answer to a request."""
+        match = PATH.fullmatch(urlsplit(url).path)
+        return match is not None and f"{method} {match['kind']}" in self.unanswered
 
     def _create(self, kind: str, body: Object) -> Object:
         name = body["metadata"]["name"]
@@ -159,6 +177,9 @@ class KubernetesApi:
                         code, answer = 200, api.answer(self.command, self.path, self.headers["Authorization"], body)
                 except Refusal as refusal:
                     code, answer = refusal.code, refusal.status
+                if api.is_unanswered(self.command, self.path):
+                    self.close_connection = True
+                    return
                 data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self.send_response(code)
                 self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
@@ -166,7 +187,7 @@ class KubernetesApi:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815  names of the protocol
+            do_POST = do_DELETE = do_GET  # noqa: N815  names of the protocol
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  named so by its base
                 pass
@@ -177,11 +198,3 @@ class KubernetesApi:
 def _describe(name: str, namespace: str) -> Object:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"name": name, "namespace": namespace, "uid": str(uuid.uuid4()), "creationTimestamp": now}
-
-
-def _merge(content: Object, patch: Object) -> Object:
-    """Apply a JSON merge patch (RFC 7396)."""
-    merged = dict(content)
-    for name, value in patch.items():
-        merged[name] = _merge(merged.get(name, {}), value) if isinstance(value, dict) else value
-    return merged

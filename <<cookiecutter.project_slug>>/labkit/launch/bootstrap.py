@@ -19,23 +19,35 @@ INTERRUPTED = 75
 PORT = 29500
 
 
-def main(order: dict[str, Any]) -> NoReturn:
+def main(order: dict[str, Any], unit: str | None = None) -> NoReturn:
     """Open a unit from its own code; the exit code is that of the run.
 
     :param order: The run or session (``launch``), the hash of its code (``sha256``), first and last numbers of the
         trials by the index of the pod (``trials``; null for a run), and who shares the run: ``nodes``, ``processes`` on
-        each of them, and the first one's ``address``.
+        each of them, and of several nodes the first one's ``address``.
+    :param unit: What to open; by default what the order and the index say.
     """
     index = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
-    trials = [number for first, last in order["trials"] or () for number in range(first, last + 1)]
-    trial = trials[index if len(trials) > 1 else 0] if trials else None  # machines that share one have an index too
-    unit = str(order["launch"]) if trial is None else f"{order['launch']}/{trial}"
+    unit = unit or find_unit(order, index)
     folder = fetch(order["launch"], order["sha256"])
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder)
     if order["nodes"] * order["processes"] == 1:
         os.execv(sys.executable, [sys.executable, "-m", "labkit.launch.local", unit])  # noqa: S606  no shell is wanted
     share(unit, order, rank=index)
+
+
+def find_unit(order: dict[str, Any], index: int) -> str:
+    """Find what the pod of an index executes.
+
+    :param order: As for :func:`main`.
+    :param index: The index.
+    :return: The run, or the trial of a session.
+    """
+    trials = [number for first, last in order["trials"] or () for number in range(first, last + 1)]
+    if not trials:
+        return str(order["launch"])
+    return f"{order['launch']}/{trials[index if len(trials) > 1 else 0]}"  # machines that share one have an index too
 
 
 def fetch(launch: str, sha256: str) -> Path:
@@ -73,10 +85,14 @@ def share(unit: str, order: dict[str, Any], rank: int) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    words = [f"--nnodes={order['nodes']}", f"--node-rank={rank}", f"--nproc-per-node={order['processes']}"]
-    words += [f"--master-addr={order['address']}", f"--master-port={PORT}", "-m", "labkit.launch.local", unit]
+    nodes, processes = order["nodes"], order["processes"]
+    if nodes == 1:  # on a free port, since others may share the machine
+        words = ["--standalone"]
+    else:
+        words = [f"--nnodes={nodes}", f"--node-rank={rank}"]
+        words += [f"--master-addr={order['address']}", f"--master-port={PORT}"]
     try:
-        run.main(words)
+        run.main([*words, f"--nproc-per-node={processes}", "-m", "labkit.launch.local", unit])
     except ChildFailedError as error:  # torchrun's own exit code says nothing about the run's
         sys.exit(error.get_first_failure()[1].exitcode)
     except SignalException:  # which it has passed on, so that a checkpoint was written
@@ -85,4 +101,4 @@ def share(unit: str, order: dict[str, Any], rank: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(sys.argv[1]), *sys.argv[2:])

@@ -1,6 +1,6 @@
 """Handing runs and sessions over: what every launcher does for other machines, but for its last step."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -9,6 +9,7 @@ from labkit.environment import Environment
 from labkit.launch.cluster import AnyCluster, Resources
 from labkit.launch.launcher import Request
 from labkit.launch.sealing import Sealed, propose
+from labkit.launch.session import Session
 from labkit.launch.surroundings import find_variables
 from labkit.launch.trial import CLUSTER_TAG, mark
 
@@ -21,14 +22,14 @@ class Order:
 
     :ivar launch: The id of the run or session.
     :ivar trials: The numbers of the trials, sorted; None for a run.
-    :ivar parallel: How many at the same time; None where nobody says.
+    :ivar session: What was asked for.
     :ivar resources: What each gets.
     :ivar sha256: The hash of the code.
     """
 
     launch: str
     trials: tuple[int, ...] | None = None
-    parallel: int | None = None
+    session: Session
     resources: Resources
     sha256: str
 
@@ -58,8 +59,8 @@ class Executor(Protocol[J]):
         """Write out what would be sent, without the values of variables that only the job may see."""
         ...
 
-    def submit(self, job: J, variables: Mapping[str, str]) -> str:
-        """Hand a job over, as a whole or not at all; return what to call it in a sentence."""
+    def submit(self, jobs: Sequence[J], variables: Mapping[str, str]) -> Iterator[str]:
+        """Hand jobs over one after the other, each as a whole or not at all; yield what to call each."""
         ...
 
 
@@ -112,7 +113,7 @@ def make_order(sealed: Sealed, under_way: Collection[str], profile: AnyCluster) 
     return Order(
         launch=sealed.identifier,
         trials=None if sealed.trials is None else tuple(sorted(unit.index for unit in units if unit.index is not None)),
-        parallel=sealed.session.parallel,
+        session=sealed.session,
         resources=sealed.session.resources.over(profile.resources),
         sha256=sealed.sha256,
     )
@@ -124,12 +125,13 @@ def _plan(executor: Executor[J], sealed: Sealed, under_way: Collection[str]) -> 
 
 
 def _submit(executor: Executor[J], launch: str, jobs: list[J], variables: Mapping[str, str]) -> None:
-    for number, job in enumerate(jobs):
-        try:
-            submitted = executor.submit(job, variables)
-        except UnavailableError as error:
-            raise UnavailableError(
-                f"{error} {number} of {len(jobs)} jobs are submitted; the rest follow by: "
-                f"{executor.profile.scheduler}-launch --run-id {launch}"
-            ) from error
-        print(f"{'job':<12}{submitted}", flush=True)
+    done: list[str] = []
+    try:
+        for submitted in executor.submit(jobs, variables):
+            print(f"{'job':<12}{submitted}", flush=True)
+            done.append(submitted)
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"{error} {len(done)} of {len(jobs)} jobs are submitted; the rest follow by: "
+            f"{executor.profile.scheduler}-launch --run-id {launch}"
+        ) from error

@@ -10,6 +10,8 @@ from typing import Final
 from labkit.launch.host import Host
 
 SECONDS_BETWEEN_LOOKS: Final = 2.0
+Piece = tuple[str, int, str]
+"""What is new of something that prints: its name, the size of all that it has printed, and the text."""
 PRINT: Final = """
 cd -- {folder} || exit
 print() {{
@@ -37,23 +39,36 @@ def print_output(
     :param follow: Whether to go on until there is no more.
     :return: Whether there was anything.
     """
+
+    def read(already: Mapping[str, int]) -> tuple[list[Piece], bool]:
+        files, is_over = find()
+        return read_output(host, folder, files, already), is_over
+
+    return print_pieces(read, follow=follow)
+
+
+def print_pieces(read: Callable[[Mapping[str, int]], tuple[list[Piece], bool]], *, follow: bool) -> bool:
+    """Print what several print, each piece below the name of whoever it is of.
+
+    :param read: Takes the sizes of what has been read; returns what is new, and whether there will be no more.
+    :param follow: Whether to go on until there is no more.
+    :return: Whether there was anything.
+    """
     sizes: dict[str, int] = {}
     shown = None
     while True:
-        files, is_over = find()
-        for file, size, text in read_output(host, folder, files, sizes):
-            if file != shown:
-                print(f"==> {file}")
-            sizes[file], shown = size, file
+        pieces, is_over = read(sizes)
+        for name, size, text in pieces:
+            if name != shown:
+                print(f"==> {name}")
+            sizes[name], shown = size, name
             print(text, end="", flush=True)
         if is_over or not follow:
             return bool(sizes)
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def read_output(
-    host: Host, folder: PurePosixPath, files: Iterable[str], already: Mapping[str, int]
-) -> list[tuple[str, int, str]]:
+def read_output(host: Host, folder: PurePosixPath, files: Iterable[str], already: Mapping[str, int]) -> list[Piece]:
     """Read what jobs have printed since the last time.
 
     :param host: As for :func:`print_output`.
@@ -65,7 +80,7 @@ def read_output(
     mark = secrets.token_hex(16)
     read = " ".join(f"[{shlex.quote(file)}]={size}" for file, size in already.items())
     commands = PRINT.format(folder=shlex.quote(str(folder)), files=" ".join(files), mark=mark)
-    pieces: list[tuple[str, int, str]] = []
+    pieces: list[Piece] = []
     for piece in host.require(f"declare -A read=({read})\n{commands}").split(f"\n{mark} ")[1:]:
         head, _, text = piece.partition("\n")
         file, size = head.split(" ")

@@ -10,6 +10,7 @@ from typing import Final
 
 from labkit.command import UsageError
 from labkit.launch.cluster import ApptainerHost, Resources
+from labkit.launch.container import enter, find_variables
 from labkit.launch.numbers import find_spans
 from labkit.launch.render import render
 
@@ -68,7 +69,6 @@ class Job:
                 "trials": None if self.trials is None else find_spans(self.trials),
                 "nodes": 1,
                 "processes": resources.tasks_per_node,
-                "address": "localhost",
             }
         )
 
@@ -81,14 +81,15 @@ def render_job(template: Path, job: Job) -> str:
     :return: The script; no argument of a run stands in it, and no secret.
     """
     resources = job.resources.over(DEFAULTS)
+    python = enter(job.host, job.own_folder, *job.binds, gpus=resources.gpus)
     return render(
         template,
-        command=shlex.join([*enter(job), "bootstrap.py", job.order]),
+        command=shlex.join([*python, "bootstrap.py", job.order]),
         folder=job.own_folder,
         lanes=job.lanes,
         max_restarts=resources.max_restarts,
         units=1 if job.trials is None else len(job.trials),
-        variables=dict(sorted({**job.host.variables, **job.host.paths.variables, "JOB_ID": job.name}.items())),
+        variables=dict(sorted({**find_variables(job.host), "JOB_ID": job.name}.items())),
     )
 
 
@@ -100,29 +101,6 @@ def require_one_machine(resources: Resources) -> None:
     """
     if (resources.nodes or 1) > 1:
         raise UsageError("a machine without a scheduler is one machine: leave out --nodes.")
-
-
-def enter(job: Job) -> list[str]:
-    """Write the command that Python is, in the container or the environment of the profile.
-
-    :param job: The job.
-    :return: The words.
-    :raises UsageError: If the profile names neither.
-    """
-    paths = job.host.paths
-    if job.host.image is None and paths.environment is None:
-        raise UsageError("the profile of the host names neither a container nor paths.environment: give it one.")
-    if job.host.image is None:
-        return [f"{paths.environment}/bin/python"]
-    python = f"{paths.environment}/bin/python" if paths.environment else "python"
-    folders = [job.own_folder, paths.environment, paths.runs, paths.data, paths.data_ephemeral, *job.binds]
-    return [
-        *("apptainer", "exec"),
-        *(["--nv"] if job.resources.gpus else []),
-        *(word for folder in dict.fromkeys(filter(None, folders)) for word in ("--bind", str(folder))),
-        *("--pwd", str(job.own_folder)),
-        *(job.host.image, python),
-    ]
 
 
 def choose_lanes(idle: Sequence[int], gpus: int, parallel: int | None, units: int) -> tuple[str, ...]:

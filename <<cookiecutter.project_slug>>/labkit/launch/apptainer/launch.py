@@ -1,6 +1,6 @@
 """Starting runs and sessions on a machine without a scheduler: `apptainer-launch --help`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -11,6 +11,7 @@ from labkit.environment import Environment
 from labkit.launch.apptainer.controller import FOLDER_OF_JOBS, Process, find_idle, look, start
 from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job, require_one_machine
 from labkit.launch.cluster import ApptainerHost
+from labkit.launch.container import require_place
 from labkit.launch.handover import Order, hand_over
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
 from labkit.launch.site import Site, find_machine, find_site, require_store
@@ -89,12 +90,13 @@ class Machine:
     def plan(self, order: Order) -> list[Job]:
         """Make one job of an order, with the accelerators of those units that are executed at the same time."""
         require_one_machine(order.resources)
+        require_place(self.profile)
         gpus = order.resources.gpus or 0
         units = 1 if order.trials is None else len(order.trials)
         job = Job(
             launch=order.launch,
             trials=order.trials,
-            lanes=choose_lanes(self.accelerators if gpus else [], gpus, order.parallel, units),
+            lanes=choose_lanes(self.accelerators if gpus else [], gpus, order.session.parallel, units),
             folder=self.site.folder,
             host=self.profile,
             resources=order.resources,
@@ -107,10 +109,11 @@ class Machine:
         """Write out a job's script."""
         return f"\n{self.site.host}: {job.own_folder / 'job.sh'}\n{render_job(self.template, job)}"
 
-    def submit(self, job: Job, variables: Mapping[str, str]) -> str:
-        """Start a job."""
-        start(self.site, job, render_job(self.template, job), write_exports(variables))
-        return f"{job.name} on {self.site.host}"
+    def submit(self, jobs: Sequence[Job], variables: Mapping[str, str]) -> Iterator[str]:
+        """Start jobs."""
+        for job in jobs:
+            start(self.site, job, render_job(self.template, job), write_exports(variables))
+            yield f"{job.name} on {self.site.host}"
 
 
 def read_devices(text: str) -> list[int]:

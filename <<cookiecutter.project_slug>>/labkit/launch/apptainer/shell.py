@@ -6,6 +6,7 @@ import shlex
 from labkit.command import UsageError, command
 from labkit.environment import Environment
 from labkit.launch.cluster import ApptainerHost
+from labkit.launch.container import write_image, write_options
 from labkit.launch.site import find_machine
 
 
@@ -18,11 +19,8 @@ def apptainer_shell(*, cluster: str | None = None) -> None:
     _, profile = find_machine(cluster, Environment.read(), ApptainerHost)
     if profile.image is None:
         raise UsageError("the profile of the host names no container: give it one.")
-    paths = profile.paths
-    folders = filter(None, [paths.environment, paths.runs, paths.data, paths.data_ephemeral])
-    accelerators = ["--nv"] if profile.resources.gpus else []
-    binds = [word for folder in folders for word in ("--bind", str(folder))]
-    words = ["apptainer", "shell", *accelerators, *binds, profile.image]
+    options = write_options(profile, gpus=profile.resources.gpus)
+    words = ["apptainer", "shell", *options, write_image(profile.image)]
     if profile.host:
         words = ["ssh", "-t", "--", profile.host, f"exec {shlex.join(words)}"]
     try:

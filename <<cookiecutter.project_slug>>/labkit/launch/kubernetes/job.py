@@ -76,7 +76,7 @@ def render_job(template: Path, job: Job) -> dict[str, Any]:
         "trials": spans,
         "nodes": nodes,
         "processes": processes,
-        "address": f"{job.name}-0.{job.name}" if nodes > 1 else "localhost",
+        **({"address": f"{job.name}-0.{job.name}"} if nodes > 1 else {}),
     }
     variables = {**job.cluster.variables, **paths.variables, "JOB_ID": job.name, "TRAINING_IMAGE": job.image}
     text = render(
@@ -159,10 +159,10 @@ def make_manifests(template: Path, job: Job, variables: Mapping[str, str]) -> li
     :param template: ``deploy/kubernetes.yaml.j2``.
     :param job: The job.
     :param variables: What the pods must know and nobody else.
-    :return: The Secret, the Service where several machines share a run, and the Job.
+    :return: The Job, its Secret, and its Service where several machines share a run.
     """
     service = [make_service(job)] if (job.resources.nodes or 1) > 1 else []
-    return [make_secret(job, variables), *service, render_job(template, job)]
+    return [render_job(template, job), make_secret(job, variables), *service]
 
 
 def show_manifests(manifests: list[dict[str, Any]]) -> str:

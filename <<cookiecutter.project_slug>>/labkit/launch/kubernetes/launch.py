@@ -1,7 +1,7 @@
 """Handing runs and sessions to Kubernetes: `kubernetes-launch --help`."""
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Self
 
 from labkit.command import UsageError
 from labkit.environment import Environment
-from labkit.launch.cluster import KubernetesCluster, find_cluster
+from labkit.launch.cluster import KubernetesCluster, Resources, find_cluster
 from labkit.launch.handover import Order, hand_over
 from labkit.launch.kubernetes.job import DEFAULTS, TEMPLATE, Job, make_manifests, show_manifests
 from labkit.launch.kubernetes.namespace import Namespace
 from labkit.launch.launcher import Request, launcher, resource_options, unit_option
+from labkit.launch.session import Session
 from labkit.launch.surroundings import find_file_of_store, refuse_file_of_store
 
 
@@ -76,10 +77,11 @@ class Jobs:
         """Write out the manifests of a Job."""
         return f"---\n{show_manifests(make_manifests(self.template, job, variables))}"
 
-    def submit(self, job: Job, variables: Mapping[str, str]) -> str:
-        """Create a Job."""
-        self.namespace.submit(make_manifests(self.template, job, variables))
-        return f"{job.name} in {self.namespace.name}"
+    def submit(self, jobs: Sequence[Job], variables: Mapping[str, str]) -> Iterator[str]:
+        """Create Jobs."""
+        for job in jobs:
+            self.namespace.submit(make_manifests(self.template, job, variables))
+            yield f"{job.name} in {self.namespace.name}"
 
 
 def plan_jobs(order: Order, cluster: KubernetesCluster, image: str) -> list[Job]:
@@ -89,9 +91,10 @@ def plan_jobs(order: Order, cluster: KubernetesCluster, image: str) -> list[Job]
     :param cluster: The profile of the cluster.
     :param image: The image to execute in.
     :return: The jobs; one for each trial where machines share it.
-    :raises UsageError: If there is no time to work.
+    :raises UsageError: If there is no time to work, or pods would not see files that they need of each other.
     """
     order.resources.over(DEFAULTS).require_time_to_work()
+    require_shared_runs(order.session, order.resources, cluster)
     is_shared = (order.resources.nodes or 1) > 1 and order.trials is not None
     groups = [(trial,) for trial in order.trials or ()] if is_shared else [order.trials]
     return [
@@ -100,7 +103,7 @@ def plan_jobs(order: Order, cluster: KubernetesCluster, image: str) -> list[Job]
             # Never one that was there before: whatever was launched, and however often.
             name=f"labkit-{order.launch[:16].lower()}-{secrets.token_hex(4)}",
             trials=trials,
-            parallel=order.parallel,
+            parallel=order.session.parallel,
             cluster=cluster,
             resources=order.resources,
             image=image,
@@ -136,3 +139,25 @@ def find_image(cluster: KubernetesCluster, environment: Environment) -> str:
             "TRAINING_IMAGE then names, or name one as `container` in deploy/clusters.yaml."
         )
     return image
+
+
+def require_shared_runs(session: Session, resources: Resources, cluster: KubernetesCluster) -> None:
+    """Make sure that pods which depend on one another's files see them.
+
+    :param session: Trials of it may learn from each other, by a file in the folder of the runs.
+    :param resources: Machines may share a run, and so its checkpoints.
+    :param cluster: The profile of the cluster.
+    :raises UsageError: If they would see nothing of each other.
+    """
+    depends = {
+        "--search bayesian": session.search == "bayesian",
+        "--prune": session.prune,
+        "--nodes": (resources.nodes or 1) > 1,
+    }
+    runs = cluster.paths.runs
+    if runs and any(runs.is_relative_to(volume) for volume in cluster.volumes):
+        return
+    if reason := next((option for option, is_asked_for in depends.items() if is_asked_for), None):
+        raise UsageError(
+            f"{reason} needs a folder of runs that all pods share: name one in `volumes` of the profile as paths.runs."
+        )

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from labkit.command import UnavailableError, UsageError
@@ -26,6 +28,7 @@ class Pod:
     :ivar phase: Kubernetes' word for where it stands, and why.
     :ivar started: When it was made, as text that sorts.
     :ivar has_printed: Whether there is a log.
+    :ivar has_ended: Whether the log is complete.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Pod:
     phase: str
     started: str
     has_printed: bool
+    has_ended: bool = False
 
 
 class Namespace:
@@ -59,31 +63,26 @@ class Namespace:
         self._core = kubernetes.client.CoreV1Api(self._client)
 
     def submit(self, manifests: Sequence[Mapping[str, Any]]) -> None:
-        """Create what a Job needs and the Job, or nothing of it.
+        """Create a Job and what its pods wait for, or nothing of it.
 
-        What belongs to the Job goes with it.
+        The Job comes first: all else is its own from the beginning, and goes with it.
 
-        :param manifests: The Job is the last of them.
+        :param manifests: The Job is the first of them.
         :raises UnavailableError: If the cluster refuses, or does not answer.
         """
         from kubernetes.client import V1Job
 
-        *others, job = manifests
+        job, *others = manifests
         name = job["metadata"]["name"]
-        made: list[str] = []
         with explained(self.name):
             try:
-                for manifest in others:
-                    self._create(manifest)
-                    made.append(manifest["kind"])
                 created: Any = self._batch.create_namespaced_job(self.name, V1Job.model_validate(job))
+                owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created.metadata.uid}
+                for manifest in others:
+                    self._create({**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}})
             except BaseException:
-                for kind in made:
-                    self._delete(kind, name)
+                self._take_back(name)
                 raise
-            owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created.metadata.uid}
-            for kind in made:
-                self._patch(kind, name, {"metadata": {"ownerReferences": [owner]}})
 
     def find_work(self, launch: str | None = None) -> list[Work]:
         """List Jobs, the oldest first.
@@ -106,17 +105,15 @@ class Namespace:
             pods = self._list(self._core.list_namespaced_pod(self.name, label_selector=f"job-name={job}"))
         return sorted((_read_pod(pod, job) for pod in pods), key=lambda pod: (pod.index, pod.started))
 
-    def read_log(self, pod: str, *, follow: bool) -> Iterator[str]:
-        """Yield what a pod has printed, as it comes.
+    def read_log(self, pod: str) -> str:
+        """Return what a pod has printed until now.
 
         :param pod: Its name.
-        :param follow: Whether to go on until it has ended.
-        :return: Pieces of text.
+        :return: The text.
         """
         with explained(self.name):
-            answer: Any = self._core.read_namespaced_pod_log(pod, self.name, follow=follow, _preload_content=False)
-            for piece in answer.stream(decode_content=True):
-                yield piece.decode(errors="replace")
+            answer: Any = self._core.read_namespaced_pod_log(pod, self.name, _preload_content=False)
+            return answer.data.decode(errors="replace")
 
     def delete(self, job: str) -> None:
         """Delete a Job, whose pods are asked for a checkpoint and an end; its Secret goes with it.
@@ -139,17 +136,16 @@ class Namespace:
         else:
             self._core.create_namespaced_service(self.name, V1Service.model_validate(manifest))
 
-    def _patch(self, kind: str, name: str, body: dict[str, Any]) -> None:
-        if kind == "Secret":
-            self._core.patch_namespaced_secret(name, self.name, body)
-        else:
-            self._core.patch_namespaced_service(name, self.name, body)
+    def _take_back(self, job: str) -> None:
+        """Delete a Job that may have been made; no other one has ever had its name."""
+        import urllib3
+        from kubernetes.client import ApiException
 
-    def _delete(self, kind: str, name: str) -> None:
-        if kind == "Secret":
-            self._core.delete_namespaced_secret(name, self.name)
-        else:
-            self._core.delete_namespaced_service(name, self.name)
+        try:
+            self._batch.delete_namespaced_job(job, self.name, propagation_policy="Foreground")
+        except (ApiException, urllib3.exceptions.HTTPError) as error:
+            if getattr(error, "status", None) != HTTPStatus.NOT_FOUND:
+                print(f"Something may be left: see `kubectl delete job {job} -n {self.name}`.", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -207,6 +203,7 @@ def _read_pod(pod: Mapping[str, Any], job: str) -> Pod:
         phase=f"{phase} ({reason})" if reason else phase,
         started=metadata.get("creationTimestamp", ""),
         has_printed="running" in state or "terminated" in state,
+        has_ended="terminated" in state,
     )
 
 

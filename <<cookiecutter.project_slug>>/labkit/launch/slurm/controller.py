@@ -4,14 +4,16 @@ That folder lies on a file system that all nodes share. Each launch has a folder
 that, named like the job. A job that is in the queue or has left a record has been submitted; nothing else counts.
 """
 
+import inspect
 import secrets
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from labkit.launch import bootstrap
 from labkit.launch.site import Site
-from labkit.launch.slurm.job import CREDENTIALS, JOBS, STOPPED, Job
+from labkit.launch.slurm.job import BOOTSTRAP, CREDENTIALS, JOBS, STOPPED, Job
 from labkit.launch.slurm.name import Name
 from labkit.launch.slurm.queue import LIST_JOBS, Entry, read_max_array_size, read_queue
 
@@ -23,18 +25,26 @@ configuration=$(scontrol show config) || exit
 printf '%s\\n' "$queue" {mark}
 grep '^MaxArraySize' <<<"$configuration"
 echo {mark}
-cd -- {folder} 2>/dev/null || exit 0
+cd -- {folder} 2>/dev/null || {{ echo {mark} && exit; }}
 {sweep}
+ls -d -- */*/ 2>/dev/null
+echo {mark}
 grep -H . -- */*/{jobs} 2>/dev/null || exit 0
 """
 SWEEP = """
-active=$(squeue --me --noheader --format=%j) || exit
-for file in */*/{credentials}; do
-  name=${{file%/*}}
-  if [[ -e $name/{jobs} ]] && ! grep -qxF -- "$name" <<<"$active"; then rm -f -- "$file"; fi
-done
+written=$(
+  for file in */*/{credentials}; do [[ ! -e ${{file%/*}}/{jobs} ]] || echo "$file"; done
+  find . -mindepth 3 -maxdepth 3 -name {credentials} -mmin +{minutes} -printf '%P\\n'
+)
+active=$(squeue --me --noheader --format=%j/{credentials}) || exit
+printf %s "$written" | grep -vxF -f <(echo "$active") | xargs -r -d '\\n' rm -f --
 """
-"""What was written for jobs that are no more, however they ended, is removed."""
+"""What was written for jobs that are no more, however they ended, is removed.
+
+It is collected before Slurm is asked, who does not know of what is submitted later.
+"""
+MINUTES_OF_A_SUBMISSION: Final = 60
+"""What has not become a job after so long was broken off."""
 SUBMIT = """
 umask 077
 folder={folder}
@@ -43,11 +53,14 @@ refuse() {{
   rm -rf -- "$folder"
   exit 1
 }}
-head -c {length} >"$folder"/job.sh
-cat >"$folder"/{credentials}
-if [[ $(cat "$folder"/job.sh "$folder"/{credentials} | wc -c) != {length_of_all} ]]; then refuse; fi
-sbatch --parsable "$folder"/job.sh >"$folder"/{jobs}.new || refuse
-sed 's/;.*//' "$folder"/{jobs}.new >"$folder"/{jobs} && rm "$folder"/{jobs}.new
+head -c {script} >"$folder"/job.sh && head -c {program} >"$folder"/{bootstrap} && cat >"$folder"/{credentials} || refuse
+if [[ $(wc -c <"$folder"/{credentials}) != {length} ]]; then refuse; fi
+if ! number=$(sbatch --parsable {options} "$folder"/job.sh); then
+  # Slurm may have taken it, and the answer was lost; where it does not tell, all is left as it is.
+  number=$(squeue --me --states=all --noheader --format=%F --name={name}) || exit
+  [[ -n $number ]] || refuse
+fi
+grep -m 1 -o '^[0-9]*' <<<"$number" >"$folder"/{jobs}.new && mv "$folder"/{jobs}.new "$folder"/{jobs}
 cat "$folder"/{jobs}
 """
 
@@ -77,11 +90,13 @@ class View:
 
     :ivar entries: What Slurm's queue has, also of jobs that have ended a while ago.
     :ivar records: The names of all jobs that were submitted, by Slurm's numbers of them.
+    :ivar folders: The names that have been given, also those of which no job came.
     :ivar max_array_size: How many tasks an array job may have.
     """
 
     entries: tuple[Entry, ...] = ()
     records: Mapping[str, Name] = field(default_factory=dict)
+    folders: frozenset[Name] = frozenset()
     max_array_size: int = 1001
 
     @property
@@ -91,7 +106,8 @@ class View:
 
     def next_part(self, launch: str) -> int:
         """Return a number that no job of a launch has had."""
-        return max((name.part for name in self.names if name.launch == launch), default=-1) + 1
+        names = self.names | self.folders
+        return max((name.part for name in names if name.launch == launch), default=-1) + 1
 
 
 def look(site: Site) -> View:
@@ -102,12 +118,13 @@ def look(site: Site) -> View:
     :raises UnavailableError: If the host or Slurm's controller does not answer.
     """
     mark = secrets.token_hex(16)
-    sweep = SWEEP.format(credentials=CREDENTIALS, jobs=JOBS)
+    sweep = SWEEP.format(credentials=CREDENTIALS, jobs=JOBS, minutes=MINUTES_OF_A_SUBMISSION)
     script = LOOK.format(list_jobs=LIST_JOBS, mark=mark, folder=site.quoted_folder, sweep=sweep, jobs=JOBS)
-    queue, configuration, records = site.host.require(script).split(f"{mark}\n")
+    queue, configuration, folders, records = site.host.require(script).split(f"{mark}\n")
     return View(
         entries=tuple(read_queue(queue)),
         records=read_records(records),
+        folders=frozenset(filter(None, (Name.parse(line.rstrip("/")) for line in folders.splitlines()))),
         max_array_size=read_max_array_size(configuration),
     )
 
@@ -126,26 +143,42 @@ def read_records(text: str) -> dict[str, Name]:
     return records
 
 
-def submit(site: Site, job: Job, script: str, credentials: str) -> str:
+def find_others(launch: str, view: View) -> list[str]:
+    """Find what is under way of a launch.
+
+    :param launch: The id of the run or session.
+    :param view: What there is.
+    :return: Slurm's numbers of the jobs.
+    """
+    active = (entry for entry in view.entries if entry.is_active and entry.name.launch == launch)
+    return list(dict.fromkeys(entry.job_id.partition("_")[0] for entry in active))
+
+
+def submit(site: Site, job: Job, script: str, credentials: str, after: Collection[str] = ()) -> str:
     """Submit a job; it is in Slurm's queue afterwards, or there is nothing of it.
 
     :param site: Where Slurm's commands are given.
     :param job: The job.
     :param script: Its script.
     :param credentials: Lines of shell that only the job may read.
+    :param after: Slurm's numbers of the jobs that have to end before this one begins.
     :return: Slurm's number of it.
     :raises UnavailableError: If Slurm refuses it, or the host does not answer.
     """
-    text = script + credentials
+    program = inspect.getsource(bootstrap)
     commands = SUBMIT.format(
         launch=shlex.quote(str(job.own_folder.parent)),
         folder=shlex.quote(str(job.own_folder)),
-        length=len(script.encode()),
-        length_of_all=len(text.encode()),
+        name=shlex.quote(str(job.name)),
+        script=len(script.encode()),
+        program=len(program.encode()),
+        length=len(credentials.encode()),
+        options=f"--dependency=afterany:{':'.join(after)}" if after else "",
+        bootstrap=BOOTSTRAP,
         credentials=CREDENTIALS,
         jobs=JOBS,
     )
-    return site.host.require(commands, text=text).strip()
+    return site.host.require(commands, text=script + program + credentials).strip()
 
 
 def stop(site: Site, entries: Collection[Entry]) -> None:

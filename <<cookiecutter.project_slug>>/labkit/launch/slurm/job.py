@@ -1,12 +1,13 @@
 """A job of Slurm as plain data, and the script that Slurm executes for it; pure."""
 
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from labkit.command import UsageError
 from labkit.launch.cluster import Resources, SlurmCluster
+from labkit.launch.container import enter, find_variables
 from labkit.launch.duration import parse_duration
 from labkit.launch.render import render
 from labkit.launch.slurm.array import Array
@@ -15,6 +16,8 @@ from labkit.launch.slurm.name import Name
 TEMPLATE: Final = Path("deploy", "slurm.sh.j2")
 CREDENTIALS: Final = "credentials"
 """The file in a job's folder with what the job must know and nobody else; only its owner may read it."""
+BOOTSTRAP: Final = "bootstrap.py"
+"""The file in a job's folder that opens a unit in a container."""
 JOBS: Final = "jobs"
 """The file in a job's folder with the numbers that Slurm gave the job, the folder of all jobs too."""
 STOPPED: Final = "stopped"
@@ -38,7 +41,8 @@ class Job:
     :ivar folder: The folder of all jobs, on the host; all nodes share its file system.
     :ivar cluster: The profile of the cluster.
     :ivar resources: What each task gets.
-    :ivar opener: The words of the command that executes a unit.
+    :ivar sha256: The hash of the code.
+    :ivar binds: Further folders that a container is to see.
     """
 
     launch: str
@@ -48,7 +52,8 @@ class Job:
     folder: PurePosixPath
     cluster: SlurmCluster
     resources: Resources
-    opener: tuple[str, ...]
+    sha256: str
+    binds: tuple[PurePosixPath, ...] = ()
 
     @property
     def name(self) -> Name:
@@ -94,32 +99,17 @@ class Job:
         return dict(sorted({**requeue, **self.cluster.options, **said}.items()))
 
 
-def find_opener(cluster: SlurmCluster, resources: Resources) -> tuple[str, ...]:
-    """Find the command that executes a unit on a cluster.
+def find_opener(job: Job) -> list[str]:
+    """Find the command that executes a unit; in an image there is no code, so that it is fetched first.
 
-    :param cluster: Its profile.
-    :param resources: What each task gets.
+    :param job: The job.
     :return: The words of the command, to which the unit is added.
-    :raises UsageError: If the profile names neither an environment nor an image.
     """
-    paths = cluster.paths
-    if paths.environment is None and cluster.image is None:
-        raise UsageError("the profile of the cluster names neither paths.environment nor a container: give it one.")
-    program = str(paths.environment / "bin" / "local-launch") if paths.environment else "local-launch"
-    if cluster.image is None:
-        return (program,)
-    folders = [path for path in (paths.environment, paths.runs, paths.data, paths.data_ephemeral) if path]
-    accelerators = ("--nv",) if resources.gpus else ()
-    binds = tuple(word for folder in folders for word in ("--bind", str(folder)))
-    is_file = cluster.image.startswith("/") or "://" in cluster.image
-    return (
-        "apptainer",
-        "exec",
-        *accelerators,
-        *binds,
-        cluster.image if is_file else f"docker://{cluster.image}",
-        program,
-    )
+    if job.cluster.image is None:
+        return [f"{job.cluster.paths.environment}/bin/local-launch"]
+    order = {"launch": job.launch, "sha256": job.sha256, "trials": None, "nodes": 1, "processes": 1}
+    python = enter(job.cluster, job.own_folder, *job.binds, gpus=job.resources.gpus)
+    return [*python, BOOTSTRAP, json.dumps(order)]
 
 
 def write_time(seconds: int) -> str:
@@ -140,11 +130,11 @@ def render_job(template: Path, job: Job) -> str:
     :return: The script; no argument of a run stands in it.
     """
     resources = job.resources.over(DEFAULTS)
-    words = job.opener
+    words = find_opener(job)
     if resources.nodes != 1 or resources.tasks_per_node != 1:
         # Slurm tells a step neither the environment of a job that has none of its user's, nor the cores of a process.
         cores = () if resources.cpus is None else (f"--cpus-per-task={resources.cpus}",)
-        words = ("srun", "--export=ALL", "--kill-on-bad-exit=0", *cores, *words)
+        words = ["srun", "--export=ALL", "--kill-on-bad-exit=0", *cores, *words]
     return render(
         template,
         command=shlex.join(words),
@@ -155,5 +145,5 @@ def render_job(template: Path, job: Job) -> str:
         offset=job.array.offset if job.array else None,
         options=job.options,
         tasks=len(job.array.tasks) if job.array else 1,
-        variables=dict(sorted({**job.cluster.paths.variables, **job.cluster.variables}.items())),
+        variables=find_variables(job.cluster),
     )

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,12 @@ class Shelf:
     def show(self, job: Order, variables: Mapping[str, str]) -> str:
         return f"{write_units(job)} {job.sha256} {sorted(variables)}\n"
 
-    def submit(self, job: Order, variables: Mapping[str, str]) -> str:  # noqa: ARG002  nobody needs them
-        if len(self.kept) == self.room:
-            raise UnavailableError("the shelf is full.")
-        self.kept.append(job)
-        return f"on the shelf {self.name}"
+    def submit(self, jobs: Sequence[Order], variables: Mapping[str, str]) -> Iterator[str]:  # noqa: ARG002  a shelf
+        for job in jobs:
+            if len(self.kept) == self.room:
+                raise UnavailableError("the shelf is full.")
+            self.kept.append(job)
+            yield f"on the shelf {self.name}"
 
 
 def write_units(order: Order) -> list[str]:
@@ -65,7 +66,7 @@ def test_what_is_new_is_sealed_and_handed_over_with_what_it_gets(
     assert launch(shelf, **SESSION, memory="16G", parallel=2) == 0
     session = study.run.info.run_id
     assert [write_units(order) for order in shelf.kept] == [[f"{session}/{trial}"] for trial in range(3)]
-    assert {(order.parallel, order.resources) for order in shelf.kept} == {(2, Resources(gpus=2, memory="16G"))}
+    assert {(order.session.parallel, order.resources) for order in shelf.kept} == {(2, Resources(gpus=2, memory="16G"))}
     first, *jobs = capsys.readouterr().out.splitlines()
     assert first.startswith(f"session     {session} (")
     assert jobs == ["job         on the shelf first"] * 3

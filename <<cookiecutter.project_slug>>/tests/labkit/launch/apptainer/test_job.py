@@ -7,7 +7,7 @@ import pytest
 
 from labkit.command import UsageError
 from labkit.launch.apptainer.controller import Process, read_idle, read_work
-from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, enter, render_job
+from labkit.launch.apptainer.job import TEMPLATE, Job, choose_lanes, render_job
 from labkit.launch.apptainer.launch import read_devices
 from labkit.launch.cluster import ApptainerHost, Paths, Resources
 from tests.project import ROOT
@@ -55,21 +55,6 @@ def test_shellcheck_has_nothing_to_say(name: str) -> None:
     assert done.stdout + done.stderr == ""
 
 
-def test_a_container_sees_the_folders_of_the_profile_and_is_entered_where_the_bootstrap_is() -> None:
-    paths = Paths(runs=PurePosixPath("/data/my runs"), data=PurePosixPath("/data"))
-    job = make_job(ApptainerHost(container="training.sif", paths=paths), gpus=2)
-    binds = ["--bind", f"{FOLDER}/aa11-0a1b", "--bind", "/data/my runs", "--bind", "/data"]
-    assert enter(job) == ["apptainer", "exec", "--nv", *binds, "--pwd", f"{FOLDER}/aa11-0a1b", "training.sif", "python"]
-
-
-def test_an_environment_takes_the_place_of_a_container() -> None:
-    job = make_job(ApptainerHost(paths=Paths(environment=PurePosixPath("/opt/my env"))))
-    assert enter(job) == ["/opt/my env/bin/python"]
-    assert "'/opt/my env/bin/python' bootstrap.py" in render_job(ROOT / TEMPLATE, job)
-    with pytest.raises(UsageError, match=r"names neither a container nor paths\.environment: give it one\.$"):
-        enter(make_job(ApptainerHost()))
-
-
 def test_the_bootstrap_is_told_the_trials_and_the_hash_of_their_code() -> None:
     order = json.loads(make_job(ApptainerHost(), tasks_per_node=2).order)
     assert order == {
@@ -78,7 +63,6 @@ def test_the_bootstrap_is_told_the_trials_and_the_hash_of_their_code() -> None:
         "trials": [[0, 1], [4, 4]],
         "nodes": 1,
         "processes": 2,
-        "address": "localhost",
     }
 
 

@@ -54,7 +54,7 @@ GOLDEN_JOBS = {
 @pytest.mark.parametrize("name", GOLDEN_JOBS)
 def test_manifests_are_what_they_were(name: str) -> None:
     manifests = make_manifests(ROOT / TEMPLATE, GOLDEN_JOBS[name], {"AWS_SECRET_ACCESS_KEY": "canary"})
-    (container,) = manifests[-1]["spec"]["template"]["spec"]["containers"]
+    (container,) = manifests[0]["spec"]["template"]["spec"]["containers"]
     program = inspect.getsource(bootstrap)
     container["command"] = [
         "the bootstrap" if word.strip() == program.strip() else word for word in container["command"]
@@ -82,7 +82,7 @@ def test_only_what_was_interrupted_begins_again() -> None:
 @pytest.mark.parametrize("trials", [None, (3,)])
 def test_machines_share_a_run_through_torchrun_and_find_each_other_by_name(trials: tuple[int, ...] | None) -> None:
     job = make_job(trials=trials, resources=Resources(nodes=2, tasks_per_node=4, gpus=4, cpus=2, memory="16G"))
-    _, service, manifest = make_manifests(ROOT / TEMPLATE, job, {})
+    manifest, _, service = make_manifests(ROOT / TEMPLATE, job, {})
     spec, pod = manifest["spec"], manifest["spec"]["template"]["spec"]
     assert (spec["completions"], spec["parallelism"]) == (2, 2)
     assert spec["podFailurePolicy"]["rules"][-1]["action"] == "FailJob"
@@ -132,16 +132,16 @@ def test_what_a_profile_says_is_in_the_pod() -> None:
 
 
 def test_secrets_are_in_a_secret_alone_and_are_not_shown() -> None:
-    secret, job = make_manifests(ROOT / TEMPLATE, make_job(), {"AWS_SECRET_ACCESS_KEY": "canary", "NOTE": "a\nb"})
+    job, secret = make_manifests(ROOT / TEMPLATE, make_job(), {"AWS_SECRET_ACCESS_KEY": "canary", "NOTE": "a\nb"})
     assert secret["stringData"] == {"AWS_SECRET_ACCESS_KEY": "canary", "NOTE": "a\nb"}
     assert "canary" not in json.dumps(job)
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["envFrom"] == [{"secretRef": {"name": secret["metadata"]["name"]}}]
-    shown = show_manifests([secret, job])
+    shown = show_manifests([job, secret])
     assert "canary" not in shown
     first, second = yaml.safe_load_all(shown)
-    assert first["stringData"] == {"AWS_SECRET_ACCESS_KEY": "[secret]", "NOTE": "[secret]"}
-    assert second == job
+    assert first == job
+    assert second["stringData"] == {"AWS_SECRET_ACCESS_KEY": "[secret]", "NOTE": "[secret]"}
 
 
 def test_the_official_client_takes_the_manifest_as_it_is() -> None:

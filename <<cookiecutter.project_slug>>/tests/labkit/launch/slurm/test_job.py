@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,7 +12,8 @@ from tests.project import ROOT
 
 TEMPLATE = ROOT / "deploy" / "slurm.sh.j2"
 GOLDEN = Path(__file__).parent / "golden"
-OPENER = ("/home/me/my-research/.venv/bin/local-launch",)
+ENVIRONMENT = PurePosixPath("/home/me/my-research/.venv")
+SHA256 = "f" * 64
 FOLDER = PurePosixPath("/scratch/runs/jobs")
 JOBS = {
     "run": Job(
@@ -21,10 +23,14 @@ JOBS = {
         cluster=SlurmCluster(
             partition="gpu",
             modules=("cuda/12.8",),
-            paths=Paths(runs=PurePosixPath("/scratch/runs"), data=PurePosixPath("/scratch/the group's data")),
+            paths=Paths(
+                environment=ENVIRONMENT,
+                runs=PurePosixPath("/scratch/runs"),
+                data=PurePosixPath("/scratch/the group's data"),
+            ),
         ),
         resources=Resources(gpus=1, cpus=8, memory="32G", time="1d"),
-        opener=OPENER,
+        sha256=SHA256,
     ),
     "session": Job(
         launch="rates-1",
@@ -32,17 +38,20 @@ JOBS = {
         throttle=2,
         folder=PurePosixPath("/scratch/100%/jobs"),
         cluster=SlurmCluster(
-            account="a b", options={"exclusive": None, "qos": "high"}, variables={"OMP_NUM_THREADS": "1"}
+            account="a b",
+            container="/images/my image.sif",
+            options={"exclusive": None, "qos": "high"},
+            variables={"OMP_NUM_THREADS": "1"},
         ),
         resources=Resources(signal_before="1m", max_restarts=3),
-        opener=("apptainer", "exec", "/images/my image.sif", "local-launch"),
+        sha256=SHA256,
     ),
     "nodes": Job(
         launch="4f0c12",
         folder=FOLDER,
-        cluster=SlurmCluster(),
+        cluster=SlurmCluster(paths=Paths(environment=ENVIRONMENT)),
         resources=Resources(nodes=2, tasks_per_node=4, gpus=4, cpus=6),
-        opener=OPENER,
+        sha256=SHA256,
     ),
 }
 
@@ -58,6 +67,17 @@ def test_shellcheck_has_nothing_to_say(name: str, tmp_path: Path) -> None:
     (tmp_path / "job.sh").write_text(render_job(TEMPLATE, JOBS[name]), encoding="utf-8")
     done = subprocess.run(["shellcheck", "job.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_job_whose_credentials_are_gone_says_so_and_does_nothing(tmp_path: Path) -> None:
+    job = replace(JOBS["run"], folder=PurePosixPath(tmp_path))
+    (tmp_path / job.own_folder / "ended").mkdir(parents=True)
+    variables = {"SLURM_JOB_ID": "12", "SLURMD_NODENAME": "n1", "PATH": "/usr/bin:/bin"}
+    words = ["bash", "-c", render_job(TEMPLATE, job)]
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "The credentials of this job are gone: launch it again."
+    assert done.returncode == 1
+    assert (tmp_path / job.own_folder / "ended" / "0").exists()
 
 
 def test_every_job_has_a_folder_of_its_own() -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -7,10 +8,12 @@ from labkit.environment import Environment
 from labkit.launch.cluster import Paths, Resources, SlurmCluster
 from labkit.launch.handover import Order
 from labkit.launch.host import Host
+from labkit.launch.session import Session
 from labkit.launch.site import Site, complete, find_site
-from labkit.launch.slurm.controller import View, read_records
+from labkit.launch.slurm.controller import View, find_others, read_records
 from labkit.launch.slurm.job import Job, find_opener
 from labkit.launch.slurm.launch import plan_jobs
+from labkit.launch.slurm.name import Name
 from labkit.launch.slurm.queue import read_queue
 from labkit.launch.surroundings import find_variables, write_exports
 
@@ -19,10 +22,14 @@ CLUSTER = SlurmCluster(paths=Paths(environment=ENVIRONMENT), resources=Resources
 SITE = Site(host=Host("login"), folder=PurePosixPath("/runs/jobs"))
 
 
+def make_order(trials: tuple[int, ...] | None, resources: Resources) -> Order:
+    session = Session(entry_point=("train",), parallel=2)
+    return Order(launch="rates-1", trials=trials, session=session, resources=resources, sha256="f0")
+
+
 def plan(trials: tuple[int, ...] | None, view: View, **resources: str | int) -> list[Job]:
     asked = Resources.model_validate(resources).over(CLUSTER.resources)
-    order = Order(launch="rates-1", trials=trials, parallel=2, resources=asked, sha256="f" * 64)
-    return plan_jobs(order, CLUSTER, SITE, view)
+    return plan_jobs(make_order(trials, asked), CLUSTER, SITE, view)
 
 
 def test_a_session_is_as_few_arrays_as_the_cluster_takes() -> None:
@@ -46,17 +53,29 @@ def test_a_job_that_would_have_no_time_to_work_is_refused() -> None:
         plan(None, View(), time="2m")
 
 
-def test_a_unit_is_executed_in_the_environment_or_in_a_container() -> None:
-    assert find_opener(CLUSTER, Resources()) == ("/home/me/.venv/bin/local-launch",)
-    image = CLUSTER.model_copy(update={"container": "/images/it.sif"})
-    words = ("--nv", "--bind", "/home/me/.venv", "/images/it.sif", "/home/me/.venv/bin/local-launch")
-    assert find_opener(image, Resources(gpus=1)) == ("apptainer", "exec", *words)
-    image = SlurmCluster(container="ghcr.io/group/training@sha256:4f0c12")
-    assert find_opener(image, Resources()) == (
-        *("apptainer", "exec", "docker://ghcr.io/group/training@sha256:4f0c12", "local-launch"),
-    )
-    with pytest.raises(UsageError, match=r"neither paths\.environment nor a container"):
-        find_opener(SlurmCluster(), Resources())
+def test_a_unit_is_executed_in_the_environment_or_by_code_that_is_fetched_into_a_container() -> None:
+    (job,) = plan(None, View())
+    assert find_opener(job) == ["/home/me/.venv/bin/local-launch"]
+    image = CLUSTER.model_copy(update={"container": "ghcr.io/group/training@sha256:4f0c12"})
+    (job,) = plan_jobs(make_order(None, Resources(gpus=1)), image, SITE, View())
+    folder = "/runs/jobs/rates-1/0"
+    *words, order = find_opener(job)
+    assert words == [
+        *("apptainer", "exec", "--nv", "--bind", folder, "--bind", "/home/me/.venv", "--pwd", folder),
+        *("docker://ghcr.io/group/training@sha256:4f0c12", "/home/me/.venv/bin/python", "bootstrap.py"),
+    ]
+    assert json.loads(order) == {"launch": "rates-1", "sha256": "f0", "trials": None, "nodes": 1, "processes": 1}
+
+
+def test_arrays_of_a_limited_session_wait_for_what_is_under_way() -> None:
+    queue = "12_3|14|RUNNING|0|0:09|None|rates-1/0+0|\n12_4|12|PENDING|0|0:00|None|rates-1/0+0|\n"
+    others = "9_0|9|COMPLETED|0|0:09|None|rates-1/1+5|\n8|8|RUNNING|0|0:09|None|other/0|\n"
+    assert find_others("rates-1", View(entries=tuple(read_queue(queue + others)))) == ["12"]
+
+
+def test_a_name_is_not_given_again_where_no_job_came_of_it() -> None:
+    name = Name(launch="rates-1", part=4, offset=0)
+    assert View(folders=frozenset({name})).next_part("rates-1") == 5
 
 
 def test_jobs_lie_beside_the_runs_which_also_a_login_node_has_where_its_user_wants_them(tmp_path: Path) -> None:

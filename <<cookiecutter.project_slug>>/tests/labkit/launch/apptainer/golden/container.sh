@@ -10,6 +10,7 @@ export DATA_PATH='/data/the group'"'"'s data'
 export JOB_ID=aa11-0a1b
 export OMP_NUM_THREADS=4
 export RUNS_PATH='/data/my runs'
+export TRAINING_IMAGE=training.sif
 
 # Prints the number of the next unit; there is none where it fails.
 take() {
@@ -33,7 +34,7 @@ execute() {
   local number=$1 restarts=0 code=75
   while ((restarts <= 3)) && ! is_stopped "$number"; do
     printf '\n=== %s, restart %d, %s\n' "$number" "$restarts" "$(date '+%F %T')"
-    JOB_COMPLETION_INDEX=$number apptainer exec --nv --bind '/data/my runs/.apptainer/aa11-0a1b' --bind '/data/my runs' --bind '/data/the group'"'"'s data' --pwd '/data/my runs/.apptainer/aa11-0a1b' training.sif python bootstrap.py '{"launch": "aa11", "sha256": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "trials": [[0, 1], [4, 4]], "nodes": 1, "processes": 1, "address": "localhost"}' &
+    JOB_COMPLETION_INDEX=$number apptainer exec --nv --bind '/data/my runs/.apptainer/aa11-0a1b' --bind '/data/my runs' --bind '/data/the group'"'"'s data' --pwd '/data/my runs/.apptainer/aa11-0a1b' training.sif python bootstrap.py '{"launch": "aa11", "sha256": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "trials": [[0, 1], [4, 4]], "nodes": 1, "processes": 1}' &
     echo "$!" >"running/$number"
     ! is_stopped "$number" || kill -USR1 "$!" # it was asked for in between
     wait "$!"

@@ -30,7 +30,7 @@ execute() {
   local number=$1 restarts=0 code=75
   while ((restarts <= 100)) && ! is_stopped "$number"; do
     printf '\n=== %s, restart %d, %s\n' "$number" "$restarts" "$(date '+%F %T')"
-    JOB_COMPLETION_INDEX=$number '/opt/my env/bin/python' bootstrap.py '{"launch": "aa11", "sha256": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "trials": [[0, 1], [4, 4]], "nodes": 1, "processes": 2, "address": "localhost"}' &
+    JOB_COMPLETION_INDEX=$number '/opt/my env/bin/python' bootstrap.py '{"launch": "aa11", "sha256": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "trials": [[0, 1], [4, 4]], "nodes": 1, "processes": 2}' &
     echo "$!" >"running/$number"
     ! is_stopped "$number" || kill -USR1 "$!" # it was asked for in between
     wait "$!"

@@ -50,7 +50,10 @@ trap 'signal=TERM; [[ -z $child ]] || kill -TERM "$child" 2>/dev/null' TERM
 
 if is_stopped; then end 75; fi
 # shellcheck source=/dev/null
-. "$folder/credentials"
+if ! . "$folder/credentials"; then
+  echo "The credentials of this job are gone: launch it again."
+  end 1
+fi
 export JOB_ID=$job
 
 code=75

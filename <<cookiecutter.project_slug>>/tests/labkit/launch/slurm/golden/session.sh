@@ -52,13 +52,17 @@ trap 'signal=TERM; [[ -z $child ]] || kill -TERM "$child" 2>/dev/null' TERM
 
 if is_stopped; then end 75; fi
 # shellcheck source=/dev/null
-. "$folder/credentials"
+if ! . "$folder/credentials"; then
+  echo "The credentials of this job are gone: launch it again."
+  end 1
+fi
 export JOB_ID=$job
 export OMP_NUM_THREADS=1
+export TRAINING_IMAGE='/images/my image.sif'
 
 code=75
 if [[ -z $signal ]]; then
-  apptainer exec '/images/my image.sif' local-launch "$unit" &
+  apptainer exec --bind /scratch/100%/jobs/rates-1/0+1000 --pwd /scratch/100%/jobs/rates-1/0+1000 '/images/my image.sif' python bootstrap.py '{"launch": "rates-1", "sha256": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "trials": null, "nodes": 1, "processes": 1}' "$unit" &
   child=$!
   signal=again
   while [[ -n $signal ]]; do
