@@ -1,5 +1,4 @@
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -58,15 +57,15 @@ def test_every_split_and_checkpoint_can_be_evaluated_and_a_second_test_is_called
     assert artifacts == {f"predictions/{name}.npz" for name in ("validation-last", "test-best", "test-last")}
 
 
-@pytest.mark.skipif(find_spec("onnxruntime") is not None, reason="onnxruntime is installed")
 def test_without_the_packages_for_onnx_it_says_how_to_get_them(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("labkit.training.export.NEEDED_FOR_ONNX", ("onnx", "unheard_of"))
     assert train.main(["--architecture", "mlp", "--duration", "1 step"]) == 0
     capsys.readouterr()
     assert evaluate.main(["--export", "onnx"]) == 1
     assert capsys.readouterr().err == (
-        "evaluate: ONNX needs packages that are not installed: make add ARGS='onnx onnxscript onnxruntime'.\n"
+        "evaluate: ONNX needs unheard_of, which is not installed: make init installs all.\n"
     )
     assert "labkit.tested" not in project.run.data.tags
 

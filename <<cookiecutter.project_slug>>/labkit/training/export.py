@@ -61,11 +61,13 @@ def _through_torch(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -
 
 def _through_onnx(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Tensor:
     if missing := [name for name in NEEDED_FOR_ONNX if importlib.util.find_spec(name) is None]:
-        raise UnavailableError(f"ONNX needs packages that are not installed: make add ARGS='{' '.join(missing)}'.")
-    import onnxruntime  # pyright: ignore[reportMissingImports]  not among the dependencies
+        raise UnavailableError(f"ONNX needs {', '.join(missing)}, which is not installed: make init installs all.")
+    import onnxruntime
 
     shapes = _of_any_batch(inputs)
-    torch.onnx.export(network, inputs, path, dynamic_shapes=shapes, external_data=False, verbose=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated")  # what torch itself asks
+        torch.onnx.export(network, inputs, path, dynamic_shapes=shapes, external_data=False, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [argument.name for argument in session.get_inputs()]
     (outputs,) = session.run(None, {name: values.numpy() for name, values in zip(names, inputs, strict=True)})
