@@ -7,12 +7,10 @@ connection broke off. The commands are sent through standard input, so that no l
 
 import functools
 import secrets
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
 from labkit.command import UnavailableError, UsageError
@@ -95,15 +93,6 @@ class Host:
             raise UnavailableError(f"{self} refuses: {answer.reason}.")
         return answer.output
 
-    def write_privately(self, path: PurePosixPath, text: str) -> None:
-        """Write a file that only its owner may read; it is complete or not there at all.
-
-        :param path: Its path; its folder exists.
-        :param text: The content, which goes through standard input.
-        """
-        new, final = shlex.quote(f"{path}.new"), shlex.quote(str(path))
-        self.require(f"umask 077 && rm -f -- {new} && cat >{new} && mv -- {new} {final}", text=text)
-
     def _shell(self) -> Sequence[str]:
         if self.name is None:
             return ["bash", "-s"]
@@ -112,8 +101,9 @@ class Host:
     def _read(self, mark: str, output: str, errors: str) -> Answer:
         _, begins, output = output.partition(f"\n{mark}\n")
         if not begins:
+            command = "bash" if self.name is None else f"ssh {self.name}"
             raise UnavailableError(
-                f"{self} cannot be reached ({_last_line(errors) or 'no answer'}): see what `ssh {self.name}` says."
+                f"{self} cannot be reached ({_last_line(errors) or 'no answer'}): see what `{command}` says."
             )
         output, ends, code = output.rpartition(f"\n{mark} ")
         if not ends:

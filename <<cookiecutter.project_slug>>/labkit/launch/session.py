@@ -54,6 +54,11 @@ class Range(Record):
         """Whether only whole numbers are meant."""
         return isinstance(self.least, int) and isinstance(self.most, int)
 
+    @property
+    def size(self) -> float:
+        """How many values there are; infinity where not only whole numbers are meant."""
+        return self.most - self.least + 1 if self.is_whole else math.inf
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.least < self.most:
@@ -139,9 +144,8 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many combinations there are; infinity where a range is among the choices."""
-        sizes = [len(choice) if isinstance(choice, list) else math.inf for choice in self.choices.values()]
-        return math.prod(sizes)
+        """How many combinations there are; infinity where a range has numbers that are not whole."""
+        return math.prod(choice.size if isinstance(choice, Range) else len(choice) for choice in self.choices.values())
 
 
 def read_session(path: Path, options: Mapping[str, Any]) -> Session:
@@ -248,20 +252,14 @@ def draw(session: Session, seed: int) -> list[Combination]:
             f"there are only {space.size:.0f} combinations to choose {number} trials from: search the grid."
         )
     generator = random.Random(derive_seed(seed, "search"))  # noqa: S311  nothing is to be kept secret
-    if space.size < math.inf:
-        lists = cast("dict[str, list[Plain]]", space.choices)
-        numbers = generator.sample(range(int(space.size)), number)
-        return [
-            Combination(entry_point=space.entry_point, arguments={**space.fixed, **_pick(lists, place)})
-            for place in numbers
-        ]
-    return [
-        Combination(
-            entry_point=space.entry_point,
-            arguments={**space.fixed, **{name: _draw(choice, generator) for name, choice in space.choices.items()}},
-        )
-        for _ in range(number)
-    ]
+    has_ranges = any(isinstance(choice, Range) for choice in space.choices.values())
+    # Of a range, some values may be likelier than others; where most of a space is drawn, that says nothing.
+    if has_ranges and number * 2 <= space.size:
+        drawn = _draw_by_chance(space, number, generator)
+    else:
+        lists = {name: _list_choice(choice) for name, choice in space.choices.items()}
+        drawn = [_pick(lists, place) for place in generator.sample(range(int(space.size)), number)]
+    return [Combination(entry_point=space.entry_point, arguments={**space.fixed, **chosen}) for chosen in drawn]
 
 
 def find_spaces(session: Session) -> list[Space]:
@@ -371,6 +369,19 @@ def _pick(lists: Mapping[str, Sequence[Plain]], place: int) -> dict[str, Plain]:
         place, number = divmod(place, len(values))
         picked[name] = values[number]
     return {name: picked[name] for name in lists}
+
+
+def _list_choice(choice: list[Plain] | Range) -> Sequence[Plain]:
+    return range(int(choice.least), int(choice.most) + 1) if isinstance(choice, Range) else choice
+
+
+def _draw_by_chance(space: Space, number: int, generator: random.Random) -> list[dict[str, Plain]]:
+    """Draw combinations until there are so many of which no two are alike."""
+    drawn: dict[str, dict[str, Plain]] = {}
+    while len(drawn) < number:
+        chosen = {name: _draw(choice, generator) for name, choice in space.choices.items()}
+        drawn.setdefault(repr(chosen), chosen)
+    return list(drawn.values())
 
 
 def _draw(choice: Sequence[Plain] | Range, generator: random.Random) -> Plain:

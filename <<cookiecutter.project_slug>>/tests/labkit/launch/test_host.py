@@ -1,4 +1,3 @@
-import stat
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -62,15 +61,6 @@ def test_commands_that_read_get_nothing_of_their_own_script() -> None:
 def test_text_that_nobody_reads_is_not_executed(tmp_path: Path) -> None:
     assert HERE.run("true", text=f"touch {tmp_path / 'executed'}\n").code == 0
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_is_written_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "it's private"
-    path.write_text("before")
-    HERE.write_privately(PurePosixPath(path), "export A='b'\n")
-    assert path.read_text() == "export A='b'\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_must_succeed_says_in_its_own_words_why_it_did_not() -> None:

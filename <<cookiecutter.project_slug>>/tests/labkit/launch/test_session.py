@@ -72,6 +72,16 @@ class TestDraw:
             (a, b) for b in (4, 5) for a in (1, 2, 3)
         )
 
+    @pytest.mark.parametrize(("most", "trials"), [(3, 3), (20, 10), (20, 15)])
+    def test_no_whole_number_of_a_range_is_drawn_twice(self, most: int, trials: int) -> None:
+        arguments = {"a_": {"least": 1, "most": most, "log": True}}
+        content = {"entry-point": "train", "arguments": arguments, "search": "random", "trials": trials}
+        numbers = [combination.arguments["a"] for combination in draw(parse_session(content, {}), seed=7)]
+        assert len(set(numbers)) == trials
+        assert set(numbers) <= set(range(1, most + 1))
+        with pytest.raises(UsageError, match=f"^there are only {most} combinations to choose {most + 1} trials from"):
+            draw(parse_session({**content, "trials": most + 1}, {}), seed=7)
+
     def test_the_same_seed_draws_the_same(self) -> None:
         session = parse_session({**self.CONTENT, "trials": 3}, {})
         assert draw(session, 0) == draw(session, 0)
