@@ -85,6 +85,7 @@ def test_a_file_that_computes_something_else_is_not_left(tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")  # inside torch itself
 @pytest.mark.skipif(find_spec("onnxruntime") is None, reason="for ONNX: make add ARGS='onnx onnxscript onnxruntime'")
 def test_onnx_computes_the_same(tmp_path: Path) -> None:
     assert export_network(*TASKS["classification"], tmp_path / "best", "onnx").path == tmp_path / "best.onnx"
