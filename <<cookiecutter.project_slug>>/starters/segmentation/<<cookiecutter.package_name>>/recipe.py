@@ -97,11 +97,11 @@ recipe = Recipe(
     ),
     Overfit(
         inspections=(Histograms(every=25),),
-        checks=(at_least("train/iou", 0.3), better_than("validation/iou", "linear classifier/iou", margin=0.1)),
+        checks=(at_least("train/iou", 0.35), better_than("validation/iou", "linear classifier/iou", margin=0.1)),
     ),
     Regularise(
         candidates={"augmentation": {"augment": True}, "decay": {"augment": True, "weight_decay": 0.05}},
-        until=at_least("validation/iou", 0.3),
+        until=at_least("validation/iou", 0.35),
     ),
     Tune(space={"learning_rate": Range(0.003, 0.03, log=True)}, trials=2, metric="validation/iou"),
 )
