@@ -52,6 +52,19 @@ def test_a_run_whose_asker_is_gone_before_it_begins_is_killed(project: Project) 
     assert project.store.get_run(run.identifier).data.tags[STATE_TAG] == "killed"
 
 
+def test_a_ctrl_c_meanwhile_ends_it_without_a_word(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registration, "import_ahead", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        register(REQUEST, project.environment, do_nothing)
+    assert project.run.data.tags[STATE_TAG] == "killed"
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_is_refused_there_is_refused_here(project: Project) -> None:
     with pytest.raises(UsageError, match=r"^the project is in no git repository: commit first, or leave out "):
         register(replace(REQUEST, refuses_changes=True), project.environment, do_nothing)
