@@ -12,6 +12,14 @@ from project import Project, render
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+LONGEST = "test_what_is_slow_holds_too"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, or it would go on alone at the end."""
+    items.sort(key=lambda item: item.name != LONGEST)
+
+
 @pytest.fixture(scope="session", params=COMBINATIONS)
 def combination(request: pytest.FixtureRequest) -> str:
     return request.param
