@@ -500,6 +500,7 @@ def test_in_a_container_a_run_goes_on_before_its_limit_of_time_and_a_study_share
 
 
 def assert_that_two_trials_at_a_time_learnt_from_each_other(cluster: Cluster, session: str) -> None:
+    assert cluster("slurm-status", session).startswith("3: 3 finished\n")
     runs = cluster.trials(session)
     assert sorted(runs) == [0, 1, 2]
     assert [cluster.status(run_id) for run_id in (session, *runs.values())] == ["FINISHED"] * 4

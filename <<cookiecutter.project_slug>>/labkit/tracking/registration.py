@@ -169,7 +169,8 @@ def main() -> int:
     """Make the run that is asked for, and send what it has to say."""
     environment = Environment.read()
     answer, run = _answer(sys.stdin.readline(), environment)
-    print(json.dumps(answer), flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(answer), flush=True)
     if run is None:
         return 0
     from labkit.tracking.sender import LOG, serve

@@ -26,7 +26,7 @@ def train(
     architecture: Architecture = "unet",
     learning_rate: Annotated[float, Limits(above=0)] = 0.01,
     batch_size: Annotated[int, Limits(least=1)] = 16,
-    duration: Duration = Duration(8, "epochs"),
+    duration: Duration = Duration(10, "epochs"),
     validation_every: Duration = Duration(2, "epochs"),
     checkpoint_every: Interval = Interval(1, "minutes"),
     workers: Annotated[int, Limits(least=0)] = 0,

@@ -43,6 +43,8 @@ def test_the_index_of_a_pod_says_what_it_executes(trials: list[list[int]] | None
 def test_processes_that_share_a_run_end_with_its_exit_code_and_need_no_port_of_their_own(tmp_path: Path) -> None:
     package = tmp_path / "labkit" / "launch"
     package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
     (package / "local.py").write_text(PROGRAM, encoding="utf-8")
     shutil.copy(bootstrap.__file__, tmp_path)
     order = json.dumps({"nodes": 1, "processes": 2})

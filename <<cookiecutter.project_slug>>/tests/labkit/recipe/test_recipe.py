@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -166,10 +167,15 @@ def test_what_a_step_is_given_is_part_of_it(study: TinyStudy) -> None:
 
 
 def test_numbers_that_json_has_not_make_nothing_stale(study: TinyStudy) -> None:
-    study.edit("study.py", '{"accuracy": helper.scale(0.4)}', '{"accuracy": 0.8, "trials": [float("nan")]}')
+    changes = '{"accuracy": 0.8, "trials": [float("nan")], "changes": {"rate": -float("inf")}}'
+    study.edit("study.py", '{"accuracy": helper.scale(0.4)}', changes)
+    study.edit("study.py", 'return {"accuracy": 0.9}', 'return {"accuracy": 0.9, **context.experiment.arguments}')
     study.edit("study.py", '"rate": 0.1', '"rate": float("inf")')
     assert study.go() is None
     assert study.executed == ["first", "second", "third"]
+    record = study.standings[2].record
+    assert record is not None
+    assert record.result.scores == {"accuracy": 0.9, "rate": -math.inf}
     assert study.go() is None
     assert study.executed == []
 

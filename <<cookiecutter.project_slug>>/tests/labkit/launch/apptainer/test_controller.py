@@ -1,7 +1,7 @@
 """Jobs on this machine, with real processes; a small program stands for Python with a run in it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -30,7 +30,7 @@ esac
 
 
 @pytest.fixture(params=[True, False], ids=["tmux", "nohup"])
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Site]:
     monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path))
     if not request.param:
         programs = tmp_path / "programs"
@@ -44,7 +44,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     python.parent.mkdir(parents=True)
     python.write_text(RUN)
     python.chmod(0o755)
-    return Site(host=Host(), folder=PurePosixPath(tmp_path / "my runs" / ".apptainer"))
+    site = Site(host=Host(), folder=PurePosixPath(tmp_path / "my runs" / ".apptainer"))
+    yield site
+    stop(site, [Choice(job=job) for job in look(site) if job.is_active])  # of a test that has failed
 
 
 def make_job(site: Site, trials: tuple[int, ...], *lanes: str) -> Job:
