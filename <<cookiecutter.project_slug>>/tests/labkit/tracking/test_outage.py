@@ -1,5 +1,6 @@
 """What happens to a run's records while the store, the disk or the sender itself fails."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -78,15 +79,12 @@ def await_state(project: Project, state: State) -> None:
 
 
 def find_sender(folder: Path) -> int:
-    """Return the process id of the sender of a run's folder, as soon as there is one."""
+    """Return the process id of the sender of a run's folder, as soon as there is one: it holds a lock."""
     while True:
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = process.read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if words[1:4] == ["-m", "labkit.tracking.sender", str(folder)]:
-                return int(process.parent.name)
+        for file in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):  # of a process that has just ended
+                if file.readlink() == folder / SENDER_LOCK:
+                    return int(file.parts[2])
         time.sleep(0.02)
 
 
