@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KILLED
+from labkit.command import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KILLED, UnavailableError
 from labkit.environment import Environment
+from labkit.launch.conclusion import conclude_if_over, keep_ranking
 from labkit.launch.launcher import Request, launcher, unit_option
 from labkit.launch.opening import execute, make_variables, prepare
 from labkit.launch.parallel import execute_units
-from labkit.launch.ranking import collect, keep, make_table, rank, write_csv
+from labkit.launch.ranking import make_table
 from labkit.launch.sealing import Sealed, seal
 from labkit.launch.search import choose, is_adaptive, watch
 from labkit.launch.standing import read_standings, tell_state
@@ -65,10 +66,16 @@ def execute_trial(session: SealedSession, index: int) -> int:
     if run.has_finished:
         print(f"run         {run.identifier} has finished before")
         return EXIT_DONE
-    if not is_adaptive(session):
+    if environment.rank:  # the first of those that share a trial concludes it
         execute_here(run)
     _announce(run)
-    return execute(run, watch=watch(session, index, run))
+    code = execute(run, watch=watch(session, index, run) if is_adaptive(session) else None)
+    if code != EXIT_INTERRUPTED:
+        try:
+            conclude_if_over(session)
+        except UnavailableError as error:  # which is no fault of the trial
+            print(f"The session's end is not told: {error}", file=sys.stderr)
+    return code
 
 
 def execute_session(session: SealedSession, sealed: Sealed) -> int:
@@ -97,8 +104,7 @@ def execute_session(session: SealedSession, sealed: Sealed) -> int:
     number = execute_units(sealed.units, parallel, log, report, make_variables(environment))
     standings = read_standings(session)
     is_done = all(not standing.is_left(retry=True) for standing in standings)
-    rows = rank(session.manifest.session, collect(session, standings))
-    path = keep(session, write_csv(session.manifest.session, rows))
+    rows, path = keep_ranking(session, standings)
     _print_table(session, make_table(session.manifest.session, rows), path)
     if number is not None:
         state = State.KILLED if number == signal.SIGINT else State.INTERRUPTED

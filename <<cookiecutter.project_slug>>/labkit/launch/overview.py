@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.arguments import write_arguments
+from labkit.launch.conclusion import conclude_if_over
+from labkit.launch.ranking import read_results
 from labkit.launch.standing import PRUNED_TAG, search_trials, tell_state
 from labkit.launch.trial import ENTRY_POINT, TRIAL_TAG, SealedSession, Trial, find_differences
 from labkit.tracking.contact import asks_the_store
@@ -149,11 +151,35 @@ def make_table(rows: Sequence[Row], executor: str) -> str:
     """
     headings = ("unit", "job", executor, "run", "state", "restarts", "step", "metric", "arguments")
     shown = [row for row in rows if len(rows) <= MOST_ROWS or not row.is_quiet]
-    cells = [headings, *(row.cells for row in shown)]
-    columns = [column for column in zip(*cells, strict=True) if any(column[1:])]
+    return _align([headings, *(row.cells for row in shown)])
+
+
+def show_ranking(environment: Environment, rows: Sequence[Row]) -> str:
+    """Write the best trials of those sessions that are over, whose end the store is told if nobody has.
+
+    :param environment: Says which store.
+    :param rows: The rows of runs, and of sessions all of their trials.
+    :return: Lines, also none.
+    """
+    sessions: dict[str, list[Row]] = {}
+    for row in rows:
+        launch, slash, _ = row.unit.partition("/")
+        if slash:
+            sessions.setdefault(launch, []).append(row)
+    texts: list[str] = []
+    for launch, own in sessions.items():
+        if conclude(own).is_final:
+            session = SealedSession(open_run(environment, launch))
+            results = read_results(session) or (conclude_if_over(session) and read_results(session)) or []
+            texts.append(_align(results[: MOST_ROWS + 1]))
+    return "".join(f"\n\n{text}" for text in texts if text)
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    """Write cells below each other, without columns that have nothing but a heading."""
+    columns = [column for column in zip(*lines, strict=True) if any(column[1:])]
     widths = [max(len(cell) for cell in column) for column in columns]
-    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in zip(*columns, strict=True)]
-    return "\n".join(lines)
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in zip(*columns, strict=True))
 
 
 def describe_differences(trials: Sequence[Trial], chosen: Mapping[int, Mapping[str, str]]) -> dict[int, str]:

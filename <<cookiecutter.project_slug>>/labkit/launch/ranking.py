@@ -1,15 +1,18 @@
 """What the trials of a session were worth: a table, best first, and the same for other programs as CSV."""
 
+import contextlib
 import csv
 import io
 import math
 import statistics
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from labkit.atomic import write_atomically
+from labkit.command import UsageError
 from labkit.environment import Environment
 from labkit.launch.session import Session
 from labkit.launch.standing import Standing, find_best
@@ -167,6 +170,18 @@ def make_table(session: Session, rows: Sequence[Row]) -> "Table":
             (first.standing.run_id or "") if len(states) == 1 else "",
         )
     return table
+
+
+def read_results(session: SealedSession) -> list[list[str]]:
+    """Read what was kept of a session's results, as the store has it.
+
+    :param session: The session.
+    :return: The headings and the lines; nothing where none were kept.
+    """
+    with tempfile.TemporaryDirectory(dir=session.folder) as folder, contextlib.suppress(UsageError):
+        path = session.run.download(FILE, Path(folder) / FILE)
+        return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    return []
 
 
 def keep(session: SealedSession, text: str) -> Path:

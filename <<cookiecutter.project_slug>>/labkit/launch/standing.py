@@ -42,6 +42,11 @@ class Standing:
     is_pruned: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more becomes of the trial by itself."""
+        return self.is_pruned or (self.state is not None and self.state.is_final)
+
     def is_left(self, *, retry: bool) -> bool:
         """Tell whether the trial is to be executed.
 

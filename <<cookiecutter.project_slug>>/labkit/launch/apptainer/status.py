@@ -6,7 +6,7 @@ from labkit.command import command
 from labkit.environment import Environment
 from labkit.launch.apptainer.controller import FOLDER_OF_JOBS, Process, look
 from labkit.launch.cluster import ApptainerHost
-from labkit.launch.overview import Job, choose, collect, show
+from labkit.launch.overview import Job, choose, collect, show, show_ranking
 from labkit.launch.site import Site, find_machine, find_site
 from labkit.launch.work import Choice, choose_work, find_single_units
 
@@ -21,13 +21,15 @@ def apptainer_status(target: str | None = None, *, cluster: str | None = None) -
         job's name; by default all jobs whose process is there.
     :param cluster: A profile in deploy/clusters.yaml; the first without a scheduler by default.
     """
+    environment = Environment.read()
     site = open_site(cluster)
     choices = [Choice(job=job) for job in look(site) if job.is_active] if target is None else find_work(site, target)
     jobs = choose(pair for choice in choices for pair in describe(choice.job))
-    rows = collect(Environment.read(), dict.fromkeys(choice.job.launch for choice in choices), jobs)
+    rows = collect(environment, dict.fromkeys(choice.job.launch for choice in choices), jobs)
     if single := find_single_units(choices):
         rows = [row for row in rows if row.unit in single]
-    print(show(rows, "process") if rows else f"There is nothing of Labkit's under way on {site.host}.")
+    ranking = "" if target is None or single else show_ranking(environment, rows)
+    print(show(rows, "process") + ranking if rows else f"There is nothing of Labkit's under way on {site.host}.")
 
 
 def describe(work: Process) -> Iterator[tuple[str, Job]]:

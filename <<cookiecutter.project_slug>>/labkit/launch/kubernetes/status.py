@@ -7,7 +7,7 @@ from labkit.command import command
 from labkit.environment import Environment
 from labkit.launch.kubernetes.launch import open_namespace
 from labkit.launch.kubernetes.namespace import Pod
-from labkit.launch.overview import Job, choose, collect, show
+from labkit.launch.overview import Job, choose, collect, show, show_ranking
 from labkit.launch.work import Choice, Work, choose_work, find_single_units
 
 PENDING: Final = "Pending"
@@ -33,7 +33,8 @@ def kubernetes_status(target: str | None = None, *, cluster: str | None = None) 
     rows = collect(environment, dict.fromkeys(choice.job.launch for choice in choices), jobs)
     if single := find_single_units(choices):
         rows = [row for row in rows if row.unit in single]
-    print(show(rows, "pod") if rows else f"There is nothing of Labkit's in {namespace.name}.")
+    ranking = "" if target is None or single else show_ranking(environment, rows)
+    print(show(rows, "pod") + ranking if rows else f"There is nothing of Labkit's in {namespace.name}.")
 
 
 def describe(work: Work, pods: Sequence[Pod]) -> Iterator[tuple[str, Job]]:

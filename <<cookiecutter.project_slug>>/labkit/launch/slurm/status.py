@@ -2,7 +2,7 @@
 
 from labkit.command import command
 from labkit.environment import Environment
-from labkit.launch.overview import Job, collect, show
+from labkit.launch.overview import Job, collect, show, show_ranking
 from labkit.launch.slurm.controller import look
 from labkit.launch.slurm.launch import open_site
 from labkit.launch.slurm.queue import Entry, choose
@@ -28,7 +28,8 @@ def slurm_status(target: str | None = None, *, cluster: str | None = None) -> No
     rows = collect(environment, sorted(launches), {unit: describe(entry) for unit, entry in entries.items()})
     if single := {choice.name.unit(choice.task) for choice in choices if choice.task is not None}:
         rows = [row for row in rows if row.unit in single]
-    print(show(rows, "Slurm") if rows else f"There is nothing of Labkit's in the queue of {site.host}.")
+    ranking = "" if target is None or single else show_ranking(environment, rows)
+    print(show(rows, "Slurm") + ranking if rows else f"There is nothing of Labkit's in the queue of {site.host}.")
 
 
 def describe(entry: Entry) -> Job:

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from labkit.launch.launcher import read_request
+from labkit.launch.overview import collect, show_ranking
+from labkit.launch.sealing import seal
 from labkit.tracking.spool import read_history
+from labkit.tracking.state import STATE_TAG
 from tests.project import ROOT, Project
 
 LAUNCH = ("-m", "labkit.launch.local")
@@ -126,3 +130,16 @@ def test_a_search_chooses_each_trial_when_it_starts(study: Project) -> None:
     assert all(0.01 <= rate <= 0.5 for rate in rates)
     assert [line["state"] for line in results] == ["finished"] * 4
     assert len(study.runs) == 5
+
+
+def test_the_last_trial_to_end_ranks_them_all_wherever_each_was(study: Project) -> None:
+    request = read_request({"entry_point": "descend", "argument_sets": "rate=0.1,0.3", "minimise": "validation/loss"})
+    session = seal(request, study.environment).identifier
+    for index, state in ((1, "running"), (0, "finished")):
+        done = study.execute(*LAUNCH, f"{session}/{index}", RUNS_PATH=str(study.path / f"machine-{index}"))
+        assert done.returncode == 0, done.stderr
+        assert study.store.get_run(session).data.tags[STATE_TAG] == state
+    ranking = show_ranking(study.environment, collect(study.environment, [session], {}))
+    heading, *lines = ranking.strip().splitlines()
+    assert heading.split() == ["rank", "trial", "repetition", "seed", "rate", "validation/loss", "state", "run"]
+    assert [line.split()[:2] for line in lines] == [["1", "1"], ["2", "0"]]
