@@ -130,7 +130,10 @@ def import_ahead(function: Callable[..., None]) -> None:
 
     :param function: The function.
     """
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body
+    except OSError:  # it was typed, and is in no file
+        return
     package = function.__module__.rpartition(".")[0]
     for statement in definition.body if isinstance(definition, ast.FunctionDef) else ():
         match statement:

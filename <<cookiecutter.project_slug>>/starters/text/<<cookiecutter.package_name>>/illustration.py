@@ -26,7 +26,7 @@ def illustrate(task: "Task", run: Run, parts: Parts) -> None:
     """
     if not run.is_led_here:
         return
-    counts = task.results["validation"]["confusion"].cpu().numpy()
+    counts = task.results["validation"]["confusion"].numpy()
     run.log_figure("confusion-validation", plot_confusion(counts, TOPICS))
     run.log_figure("scores-validation", plot_scores(counts, TOPICS))
     inputs, classes = parts.validation.tensors

@@ -29,7 +29,7 @@ def illustrate(task: "Task", run: Run, parts: Parts) -> None:
     """
     if not run.is_led_here:
         return
-    counts = task.results["validation"]["confusion"].cpu().numpy()
+    counts = task.results["validation"]["confusion"].numpy()
     run.log_figure("confusion-validation", plot_confusion(counts, MOTIONS))
     clips, classes = (tensor[:CLIPS_SHOWN] for tensor in parts.validation.tensors)
     with torch.no_grad():

@@ -38,6 +38,13 @@ def test_what_a_function_imports_is_there_before_it_is_called(tmp_path: Path, mo
     assert "broken" not in sys.modules
 
 
+def test_of_a_function_that_is_in_no_file_nothing_is_imported() -> None:
+    names: dict[str, Any] = {"__name__": "typed"}
+    exec("def function():\n    import needed_never\n", names)  # noqa: S102
+    import_ahead(names["function"])
+    assert "needed_never" not in sys.modules
+
+
 def test_a_run_whose_asker_is_gone_before_it_begins_is_killed(project: Project) -> None:
     run, gaps = register(REQUEST, project.environment, do_nothing)
     assert (run.arguments, run.seed, run.experiment_name) == ({"rate": 1}, 3, "study")
